@@ -1,0 +1,69 @@
+/* The pipeline of one daemon: lease, recovery, intake, upload, mint, confirm. Turns machine decisions into plugin calls.
+ * Owns everything between an accepted request and its terminal chunks. Calls plug/, machine/, conf/, base/. Loop thread. */
+#ifndef PIPE_PIPE_H
+#define PIPE_PIPE_H
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/loop.h"
+#include "conf/conf.h"
+#include "plug/plug.h"
+
+struct pipe;
+/* conf is referenced. Instances must be configured. */
+int  pipe_new(struct loop *, struct plug *, struct conf *, struct pipe **ret);
+/* migrate (or look), pins, lease, recovery. fn(arg, 0) when work may be accepted, fn(arg, -errno) with `why` when it never
+ * will (wrong network, newer schema, lost pin ...). Called once; the store's or chain's transient failures are retried inside. */
+typedef void pipe_started_fn(void *arg, int err, const char *why);
+void pipe_start(struct pipe *, pipe_started_fn *, void *arg);
+void pipe_reconfigure(struct pipe *, struct conf *);        /* after plug_swap: new policies for what is not yet decided */
+void pipe_drain(struct pipe *, loop_fn *, void *arg);       /* no new work; parks; ends the lease; then fn */
+void pipe_free(struct pipe *);                              /* after drain, or at once in tests that died */
+bool pipe_ready(const struct pipe *, struct buf *why);      /* accepts work: lease held, store answers, one chain known */
+struct plug_inst *pipe_store(struct pipe *);
+
+/* ---- intake. One per request being read. All strings are copied before the call returns. */
+struct pipe_intake;
+struct pipe_ticket {
+    struct mintd_str id, recipient;              /* id: caller's, unique per venue for ever */
+    struct mintd_str event_id, user_id;          /* kept in `extra`, never published */
+    struct mintd_str data;                       /* ticketData: one valid JSON object, verbatim */
+};
+struct pipe_open {
+    struct mintd_str venue, pipeline, collection;/* pipeline, collection: empty = by the rules */
+    struct mintd_str idem_key;                   /* empty: the core makes one */
+    bool     streamed;                           /* the body may exceed conf.intake_memory: stage in slabs */
+};
+enum pipe_verdict {
+    PIPE_ACCEPTED,           /* sealed: `request` is the promise */
+    PIPE_REPLAYED,           /* same key, same body: `request` is the earlier one */
+    PIPE_OTHER_BODY,         /* same key, other body (422) */
+    PIPE_IN_PROGRESS,        /* same key or ticket under an OPEN request (409 + Retry-After) */
+    PIPE_TICKET_TAKEN,       /* `request` has it; `ticket` names it (409) */
+    PIPE_BAD,                /* the caller's fault: `code` slug, `pointer`, `msg` (400 / 422) */
+    PIPE_BUSY,               /* not now: store down, lease lost, disk full, draining (503 + retry_ms) */
+};
+struct pipe_result {
+    enum pipe_verdict verdict; uint64_t request, n_items, retry_ms;
+    struct mintd_str ticket, code, pointer, msg; /* live during the callback */
+};
+typedef void pipe_intake_fn(void *arg, const struct pipe_result *);
+/* fn is called exactly once: at the first refusal (the intake is then over, further calls are ignored until close) or with the
+ * verdict of pipe_intake_seal. 0, -ENOMEM. Never calls fn from inside pipe_open or pipe_intake_add. */
+int  pipe_intake_open(struct pipe *, const struct pipe_open *, pipe_intake_fn *, void *arg, struct pipe_intake **ret);
+/* 0: go on. -EAGAIN: taken, but stop reading; resume(arg) is called when more is welcome. -ECANCELED: fn is on its way. */
+int  pipe_intake_add(struct pipe_intake *, const struct pipe_ticket *, loop_fn *resume);
+void pipe_intake_seal(struct pipe_intake *, const uint8_t body_hash[32]);      /* the whole body was read and is well-formed */
+void pipe_intake_close(struct pipe_intake *);    /* always owed once; before the verdict it means: client gone, drop it all */
+
+/* ---- following and steering */
+/* fn once: when every mint seat of the request is terminal, or after ms (done=false). Returns a handle for pipe_unwait. */
+typedef void pipe_wait_fn(void *arg, bool done);
+struct pipe_wait;
+struct pipe_wait *pipe_wait(struct pipe *, uint64_t request, uint64_t ms, pipe_wait_fn *, void *arg);
+void pipe_unwait(struct pipe_wait *);            /* before fn only */
+/* cancel: what is not yet SIGNED becomes CANCELLED. retry: FAILED and CANCELLED items move into new chunks. n: items affected.
+ * err: 0, -ENOENT (no such request), -EAGAIN (not now). */
+typedef void pipe_steer_fn(void *arg, int err, uint64_t n);
+void pipe_cancel(struct pipe *, uint64_t request, pipe_steer_fn *, void *arg);
+void pipe_retry(struct pipe *, uint64_t request, pipe_steer_fn *, void *arg);
+#endif
