@@ -47,6 +47,8 @@ void plug_reload_abort(struct plug *);
  * start failure keeps being retried and is shown by plug_unready. */
 typedef void plug_started_fn(void *arg, int err, const char *why);
 void plug_start(struct plug *, plug_started_fn *, void *arg);
+/* How many instances have not started; one line "name: why" for each in *ret (NULL ok). */
+uint32_t plug_unready(const struct plug *, struct buf *ret);
 void plug_drain(struct plug *, loop_fn *, void *arg);       /* waits for live ops (bounded by their deadlines), drains, calls fn */
 int  plug_free(struct plug *);                   /* destroys all; 0, or number of ops that never answered (leaks those) */
 struct plug_inst *plug_find(struct plug *, struct mintd_str name);             /* NULL: none; stable across plug_swap */
