@@ -28,7 +28,7 @@ packages_missing() {
 # packages_ensure NAME...: installs what is missing, saying so first; does nothing, without root, when nothing is
 packages_ensure() {
     local missing=() as_root=() log
-    command -v dpkg-query >/dev/null && command -v apt-get >/dev/null ||
+    { command -v dpkg-query && command -v apt-get; } >/dev/null ||
         die "this is not Debian (no apt-get): install these yourself and try again: $*"
     mapfile -t missing < <(packages_missing "$@")
     if ((${#missing[@]} == 0)); then

@@ -1,0 +1,373 @@
+#!/usr/bin/python3
+"""What mintd must refuse at its command line and at start, each with one precise line and exit 1; nothing may be harmed."""
+import glob
+import hashlib
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import mintd as lib  # noqa: E402
+from conf import Config  # noqa: E402
+from mintd import BUILD, ROOT, Daemon, environment, plugin_dir, run, tickets  # noqa: E402
+from tap import check, equal, main, matches, note, skip, test  # noqa: E402
+
+SANITIZED = BUILD.endswith(("asan", "tsan"))
+
+
+def refused(folder, config, pattern, env=None, log_lines=6):
+    """A start that must end with 1 and say why in a few lines."""
+    mintd = Daemon(folder, config).launch(env)
+    with mintd:
+        equal(mintd.wait(20), 1, mintd.log[-2000:])
+        matches(mintd.log, pattern)
+        if not SANITIZED:
+            check(len(mintd.log.splitlines()) <= log_lines, "not one clear line:", mintd.log)
+    return mintd
+
+
+def minted(folder, profile="solana-like"):
+    """A state folder with a finished batch in it; the daemon has ended."""
+    config = Config(profile)
+    with Daemon(folder, config).start() as mintd:
+        equal(mintd.api().mint("venue-1", tickets("t", 7), key="k").status, 200)
+        equal(mintd.stop(), 0)
+    return config
+
+
+# ---- command line
+
+@test
+def version_and_help_go_to_stdout(_):
+    for word in ("--version", "--help"):
+        done = run(word)
+        equal(done.returncode, 0, word, done.stderr)
+        matches(done.stdout, "mintd", word)
+        equal(done.stderr if not SANITIZED else "", "", word)
+
+
+@test
+def usage_errors_are_short(_):
+    for words in (["--nonsense"], ["-c"], ["surplus"], ["migrate", "surplus"], ["--describe"]):
+        done = run(*words)
+        check(done.returncode in (1, 2), words, done.returncode)
+        check(done.stderr, words, "said nothing")
+        check(len(done.stderr.splitlines()) <= 4, words, done.stderr)
+
+
+@test
+def a_missing_file_is_named(folder):
+    done = run("-c", os.path.join(folder, "none.cfg"))
+    equal(done.returncode, 1)
+    matches(done.stderr, r"none\.cfg.*(?i:no such file)")
+
+
+@test
+def the_shipped_files_pass_the_check(folder):
+    for name in ("dev.cfg", "prod.cfg"):
+        done = run("-t", "-c", os.path.join(ROOT, "conf", name), env={
+            "MINTD_STATE_DIR": folder, "ADMIN_API_KEY": "k" * 40, "CREDENTIALS_DIRECTORY": folder})
+        note(name, done.returncode, done.stderr.strip()[:300])
+        if name == "dev.cfg":
+            equal(done.returncode, 0, done.stderr)
+
+
+@test
+def the_check_finds_every_mistake_with_file_and_line(folder):
+    config = Config("solana-like")
+    config.top["log_levl"] = "info"
+    config.api["wait"] = 5000000000
+    config.write(folder)
+    done = run("-t", "-c", config.path(folder))
+    equal(done.returncode, 1)
+    matches(done.stderr, r"mintd\.cfg:\d+: .*log_levl")
+    matches(done.stderr, r"(?i)did you mean.*log_level")
+    check(len([line for line in done.stderr.splitlines() if "mintd.cfg:" in line]) >= 1, done.stderr)
+
+
+@test
+def the_effective_settings_show_their_origin_and_no_secret(folder):
+    config = Config("solana-like")
+    config.write(folder)
+    secret = "s3cr3t-" + "x" * 40
+    done = run("-T", "-c", config.path(folder), env={"ADMIN_API_KEY": secret, "MAX_BATCH_SIZE": "7"})
+    equal(done.returncode, 0, done.stderr)
+    matches(done.stdout, r"mintd\.cfg:\d+")
+    matches(done.stdout, r"7\b[^\n]*MAX_BATCH_SIZE")
+    check(secret not in done.stdout + done.stderr, "the secret was printed")
+
+
+@test
+def every_plugin_describes_itself(_):
+    names = sorted(os.path.basename(path)[:-3] for path in glob.glob(plugin_dir() + "/*.so"))
+    check({"cache-memory", "chain-local", "ipfs", "signer-file", "store-sqlite"} <= set(names), names)
+    for name in names:
+        if name.startswith(("test", "evil", "fake")):
+            continue
+        done = run("--describe", name)
+        equal(done.returncode, 0, name, done.stderr)
+        matches(done.stdout, name)
+        done = run("--describe", name, "--json")
+        equal(done.returncode, 0, name, done.stderr)
+        check(name.encode() in done.stdout.encode(), name)
+        check(isinstance(__import__("json").loads(done.stdout), dict), done.stdout[:200])
+    done = run("--describe", "chain-locl")
+    equal(done.returncode, 1)
+    matches(done.stderr, "chain-locl")
+
+
+# ---- plugin files
+
+def with_plugins(folder):
+    """A private plugin folder to spoil."""
+    plugins = os.path.join(folder, "plugins")
+    shutil.copytree(plugin_dir(), plugins)
+    return plugins
+
+
+@test
+def a_plugin_file_that_is_not_one_is_refused(folder):
+    plugins = with_plugins(folder)
+    victim = os.path.join(plugins, "cache-memory.so")
+
+    def library(source):
+        path = os.path.join(folder, "x.c")
+        with open(path, "w", encoding="ascii") as file:
+            file.write(source)
+        subprocess.run(["gcc", "-shared", "-fPIC", f"-I{ROOT}/include", "-o", victim, path], check=True)
+
+    def text():
+        with open(victim, "w", encoding="ascii") as file:
+            file.write("not a library\n")
+
+    head = '#include "mintd/plugin.h"\n__attribute__((visibility("default"))) const struct mintd_plugin *mintd_plugin_v0(void)'
+    cases = (
+        ("text", text),
+        ("empty", lambda: open(victim, "w", encoding="ascii").close()),
+        ("cut", lambda: os.truncate(victim, os.path.getsize(victim) // 2)),
+        ("missing", lambda: os.remove(victim)),
+        ("no entry", lambda: library("int other(void) { return 0; }\n")),
+        ("null", lambda: library(head + " { return 0; }\n")),
+        ("other kind", lambda: shutil.copy(os.path.join(plugins, "signer-file.so"), victim)),
+        ("no magic", lambda: library("#include <stddef.h>\n" + head +
+                                     " { static const struct mintd_plugin p = { .size = sizeof(p) }; return &p; }\n")),
+        ("folder", lambda: os.mkdir(victim)),
+    )
+    for place, (what, spoil) in enumerate(cases):
+        spoil()
+        mintd = refused(os.path.join(folder, f"case{place}"), Config("solana-like"), "cache-memory",
+                        {"MINTD_PLUGIN_DIR": plugins})
+        check("sanitizer" not in mintd.log.lower(), what, mintd.log)
+        if os.path.isdir(victim):
+            os.rmdir(victim)
+        shutil.copy(os.path.join(plugin_dir(), "cache-memory.so"), victim)
+
+
+@test
+def a_plugin_that_others_may_write_is_refused(folder):
+    plugins = with_plugins(folder)
+    for place, mode in enumerate((0o666, 0o664, 0o757)):
+        os.chmod(os.path.join(plugins, "chain-local.so"), mode)
+        refused(os.path.join(folder, f"mode{place}"), Config("solana-like"), "chain-local.*writable",
+                {"MINTD_PLUGIN_DIR": plugins})
+    os.chmod(os.path.join(plugins, "chain-local.so"), 0o755)
+    if os.geteuid() == 0:
+        os.chown(os.path.join(plugins, "chain-local.so"), 12345, 12345)
+        refused(os.path.join(folder, "owner"), Config("solana-like"), "chain-local.*own", {"MINTD_PLUGIN_DIR": plugins})
+
+
+# ---- the database file
+
+def digest(path):
+    with open(path, "rb") as file:
+        return hashlib.sha256(file.read()).hexdigest()
+
+
+@test
+def a_file_that_is_no_database_is_refused_and_left_alone(folder):
+    for place, content in enumerate((b"this is no database, only text\n" * 200, b"\x00" * 8192, os.urandom(8192))):
+        home = os.path.join(folder, str(place))
+        config = Config("solana-like")
+        config.write(home)
+        path = config.database(home)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(content)
+        before = digest(path)
+        refused(home, config, "(?i)(not a database|database)")
+        equal(digest(path), before, "the file was changed")
+
+
+@test
+def somebody_elses_database_is_refused_and_left_alone(folder):
+    config = Config("solana-like")
+    config.write(folder)
+    path = config.database(folder)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    db = sqlite3.connect(path)
+    db.execute("CREATE TABLE customers (id INTEGER PRIMARY KEY, name TEXT)")
+    db.execute("INSERT INTO customers VALUES (1, 'Ada')")
+    db.commit()
+    db.close()
+    refused(folder, config, "(?i)(not mintd|database|schema|belong)")
+    db = sqlite3.connect(path)
+    equal(db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0], 1, "tables were added")
+    db.close()
+
+
+@test
+def a_newer_schema_is_refused(folder):
+    config = minted(folder)
+    db = sqlite3.connect(config.database(folder))
+    db.execute("INSERT INTO migrations SELECT version + 100, 'from the future', checksum, applied_at FROM migrations "
+               "ORDER BY version DESC LIMIT 1")
+    db.execute("PRAGMA user_version = 1000")
+    db.commit()
+    db.close()
+    before = digest(config.database(folder))
+    refused(folder, config, "(?i)newer")
+    equal(digest(config.database(folder)), before, "the file was changed")
+
+
+@test
+def missing_triggers_are_refused_unless_migration_restores_them(folder):
+    config = minted(folder)
+    db = sqlite3.connect(config.database(folder))
+    name = db.execute("SELECT name FROM sqlite_master WHERE type = 'trigger' ORDER BY name LIMIT 1").fetchone()[0]
+    db.execute(f'DROP TRIGGER "{name}"')
+    db.commit()
+    db.close()
+    config.top["migrate"] = False
+    refused(folder, config, "(?i)trigger")
+    done = run("migrate", "-c", config.path(folder))
+    equal(done.returncode, 0, done.stderr)
+    with Daemon(folder, config).start() as mintd:
+        equal(mintd.stop(), 0)
+
+
+@test
+def damaged_pages_are_reported_and_never_minted_twice(folder):
+    config = minted(folder)
+    path = config.database(folder)
+    size = os.path.getsize(path)
+    for place, offset in enumerate((100, 4096 + 100, size // 2, size - 4096 + 16)):
+        home = os.path.join(folder, f"copy{place}")
+        copy = Config("solana-like")
+        copy.write(home)
+        os.makedirs(os.path.dirname(copy.database(home)), exist_ok=True)
+        shutil.copy(path, copy.database(home))
+        with open(copy.database(home), "r+b") as file:
+            file.seek(offset)
+            file.write(b"\xa5" * 2000)
+        with Daemon(home, copy).launch() as mintd:
+            try:
+                mintd.wait_ready(3)
+            except AssertionError:
+                check(mintd.process.poll() in (1, None), "exit", mintd.process.poll(), mintd.log[-1000:])
+                matches(mintd.log, "(?i)(malformed|corrupt|database|damaged|trigger|schema)")
+
+
+@test
+def migrate_is_idempotent_and_a_dry_run_changes_nothing(folder):
+    config = Config("solana-like", top={"migrate": False})
+    config.write(folder)
+    done = run("migrate", "--dry-run", "-c", config.path(folder))
+    equal(done.returncode, 0, done.stderr)
+    check(not os.path.exists(config.database(folder)) or os.path.getsize(config.database(folder)) == 0
+          or not lib.Store(config.database(folder)).one("SELECT count(*) FROM sqlite_master"), "the dry run created tables")
+    refused(folder, config, "(?i)(migrat|schema)")
+    for _ in range(2):
+        done = run("migrate", "-c", config.path(folder))
+        equal(done.returncode, 0, done.stderr)
+    with Daemon(folder, config).start() as mintd:
+        equal(mintd.api().mint("venue-1", tickets("t", 2)).status, 200)
+
+
+# ---- keys
+
+@test
+def broken_keys_are_refused_without_showing_them(folder):
+    good = Config("solana-like")
+    good.write(folder)
+    cases = {
+        "short": b"\x01" * 31, "long": b"\x01" * 33, "empty": b"", "text": b"correct horse battery staple\n",
+        "array of 63": str([1] * 63).encode(), "array with 300": str([300] + [1] * 63).encode(),
+        "array of text": str(["a"] * 64).encode(), "open array": b"[1,2,3",
+        "halves that do not belong together": str(list(range(64))).encode(),
+        "pem of rubbish": b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+        "pem cut": b"-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2Vw",
+        "huge": b"\x00" * (4 << 20),
+    }
+    for place, (what, content) in enumerate(cases.items()):
+        home = os.path.join(folder, f"key{place}")
+        config = Config("solana-like")
+        config.write(home)
+        with open(config.key_file(home), "wb") as file:
+            file.write(content)
+        os.chmod(config.key_file(home), 0o600)
+        mintd = refused(home, config, os.path.basename(config.key_file(home)) + "|key")
+        if len(content) > 8:
+            check(content[:16].decode(errors="ignore").strip() not in mintd.log or what.startswith(("pem", "array", "huge")),
+                  what, "the key is in the log", mintd.log)
+
+
+@test
+def a_key_file_that_others_may_read_is_refused(folder):
+    for place, mode in enumerate((0o644, 0o640, 0o602)):
+        home = os.path.join(folder, str(place))
+        config = Config("solana-like")
+        config.write(home)
+        os.chmod(config.key_file(home), mode)
+        refused(home, config, "(?i)(mode|readable|permission|writable)")
+
+
+@test
+def the_pinned_chain_cannot_be_swapped(folder):
+    config = minted(folder)
+    os.remove(config.ledger(folder))
+    other = Config("hedera-like")
+    other.top["state_dir"] = config.state_dir(folder)
+    refused(os.path.join(folder, "other"), other, "(?i)(network|chain|pin)")
+
+
+@test
+def the_deployment_name_is_pinned(folder):
+    config = minted(folder)
+    config.top["deployment"] = "another-name"
+    refused(folder, config, "(?i)deployment")
+
+
+@test
+def a_read_only_state_folder_is_named(folder):
+    if os.geteuid() == 0:
+        drop = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+        if subprocess.run([*drop, "true"], check=False, capture_output=True).returncode:
+            skip("setpriv is not permitted here")
+    else:
+        drop = []
+    config = Config("solana-like")
+    config.write(folder)
+    os.makedirs(config.state_dir(folder), exist_ok=True)
+    os.chmod(config.state_dir(folder), 0o555)
+    for path, folders, files in os.walk(folder):
+        for name in folders + files:
+            if drop:
+                os.chown(os.path.join(path, name), 65534, 65534)
+    os.chmod(folder, 0o755)
+    if drop:
+        os.chown(folder, 65534, 65534)
+    # the build may lie below a folder that only root may enter
+    probe = subprocess.run([*drop, lib.binary(), "--version"], check=False, capture_output=True, env=environment())
+    if probe.returncode:
+        skip("the build folder is closed to other users")
+    done = subprocess.run([*drop, lib.binary(), "-c", config.path(folder)], check=False, capture_output=True, text=True,
+                          timeout=20, env=environment())
+    equal(done.returncode, 1, done.stderr)
+    matches(done.stderr, "(?i)(permission denied|read-only)")
+    matches(done.stderr, "state")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
