@@ -18,6 +18,9 @@ void pipe_start(struct pipe *, pipe_started_fn *, void *arg);
 void pipe_reconfigure(struct pipe *, struct conf *);        /* after plug_swap: new policies for what is not yet decided */
 void pipe_drain(struct pipe *, loop_fn *, void *arg);       /* no new work; parks; ends the lease; then fn */
 void pipe_free(struct pipe *);                              /* after drain, or at once in tests that died */
+/* The slot was lost or the store is beyond use: nothing more can be written. Once; the process should end and start anew. */
+typedef void pipe_fatal_fn(void *arg, const char *why);
+void pipe_on_fatal(struct pipe *, pipe_fatal_fn *, void *arg);
 bool pipe_ready(const struct pipe *, struct buf *why);      /* accepts work: lease held, store answers, one chain known */
 struct plug_inst *pipe_store(struct pipe *);
 
