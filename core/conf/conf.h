@@ -109,5 +109,8 @@ struct conf *conf_unref(struct conf *);                                        /
 const struct conf_instance *conf_instance(const struct conf *, struct mintd_str name);     /* NULL: none */
 const struct conf_pipeline *conf_pipeline(const struct conf *, struct mintd_str name);     /* NULL: none */
 const struct conf_pipeline *conf_pipeline_of(const struct conf *, struct mintd_str named, struct mintd_str venue);
-void conf_print(const struct conf *, struct buf *);                            /* -T: effective values with origins, core part */
+/* SIGHUP: refuses a changed top-level option that needs a restart (names, folders, store, lease). 0, -EINVAL with an error */
+int  conf_check_reload(const struct conf *old, const struct conf *next, struct conf_errors *);
+/* -T: effective values with origins. An instance's options appear as written: print only what plug_configure found right. */
+void conf_print(const struct conf *, struct buf *);
 #endif
