@@ -243,7 +243,7 @@ static int lint_with_path(const struct plug_file *f, struct buf *err)
 
 static int read_plugin(struct plug_file *f, struct buf *err)
 {
-    struct stat st;
+    struct stat st = { 0 };
     void *so;
     int fd = open_file(f->path, err);
     if (fd < 0) return fd;
@@ -268,21 +268,26 @@ static struct plug_file *known(const char *path)
     return f;
 }
 
+static struct plug_file *file_new(const char *path, struct mintd_str name)
+{
+    struct plug_file *f = calloc(1, sizeof *f);
+    if (f) f->path = strdup(path);
+    if (f) f->name = strndup(name.p, name.n);
+    return f && f->path && f->name ? f : file_free(f);
+}
+
 int plug_file_load(const char *dir, struct mintd_str name, struct plug_file **ret, struct buf *err)
 {
-    char real[PATH_MAX];
-    struct buf path = { 0 };
+    char real[PATH_MAX], path[PATH_MAX + NAME_LEN_MAX + 8];
     int r = check_name(dir, name, err);
     if (r) return r;
     if (!realpath(dir, real)) return refuse(err, dir, "cannot use it as plugin_dir: %s", strerror(errno));
-    buf_printf(&path, "%s/" STR_FMT ".so", strcmp(real, "/") ? real : "", STR_ARG(name));
-    struct plug_file *f = path.p ? known(path.p) : NULL;
-    if (f) { buf_free(&path); *ret = f; return 0; }
-    f = calloc(1, sizeof *f);
-    if (!f || path.bad) { buf_free(&path); free(f); return -ENOMEM; }
-    f->path = path.p;
-    f->name = strndup(name.p, name.n);
-    r = f->name ? check_folders(real, err) : -ENOMEM;
+    snprintf(path, sizeof path, "%s/" STR_FMT ".so", strcmp(real, "/") ? real : "", STR_ARG(name));
+    struct plug_file *f = known(path);
+    if (f) { *ret = f; return 0; }
+    f = file_new(path, name);
+    if (!f) return -ENOMEM;
+    r = check_folders(real, err);
     if (!r) r = read_plugin(f, err);
     if (r) { file_free(f); return r; }
     f->next = files;
