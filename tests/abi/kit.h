@@ -173,7 +173,8 @@ static inline void kit_send_arg(struct kit *k, const char *inst, uint32_t op, ui
 
 static inline void kit_send(struct kit *k, const char *inst, uint32_t op, uint32_t flags, uint32_t n, struct answer *ret)
 {
-    kit_send_arg(k, inst, op, flags, NULL, n, 0, ret);
+    static const struct mintd_query lanes = { .size = sizeof lanes, .kind = MINTD_DB_LANE };    /* only a store's query looks */
+    kit_send_arg(k, inst, op, flags, &lanes, n, 0, ret);
 }
 
 static inline void kit_wait(struct kit *k, const struct answer *a)
