@@ -36,15 +36,14 @@ static inline void kit_logged(void *arg, struct mintd_str line)
     kit_log.all[kit_log.n] = 0;
 }
 
+/* BUILD/test-plugins, seen from BUILD/tests/TIER/PROGRAM */
 static inline const char *kit_plugins(void)
 {
-    static char dir[PATH_MAX];
-    const char *bin = getenv("MINTD_BIN");
-    snprintf(dir, sizeof dir, "%s", bin ? bin : "mintd");
-    char *slash = strrchr(dir, '/');
-    if (slash) *slash = 0;
-    else strcpy(dir, ".");
-    strncat(dir, "/test-plugins", sizeof dir - strlen(dir) - 1);
+    static char dir[PATH_MAX + 16];
+    char self[PATH_MAX];
+    assert_non_null(realpath("/proc/self/exe", self));
+    for (int i = 0; i < 3; i++) *strrchr(self, '/') = 0;
+    snprintf(dir, sizeof dir, "%s/test-plugins", self);
     return dir;
 }
 
