@@ -1,5 +1,5 @@
-/* Bump allocator. Owns its blocks and one reference to each arena it holds. May call libc only. Any thread, one at a time;
- * only the reference count is atomic. */
+/* Bump allocator. Owns its blocks and one reference to each arena it holds. May call libc only. Any thread, one at
+ * a time; only the reference count is atomic. */
 #include "base/arena.h"
 
 #include <errno.h>
@@ -74,7 +74,7 @@ static struct block *block_new(struct arena *a, size_t room)
     return b;
 }
 
-/* A block of its own for what is larger than half a fresh one, so that the rest of the current block is not thrown away */
+/* A block of its own for what is larger than half a fresh one: the rest of the current block is not thrown away */
 static void *alloc_slow(struct arena *a, size_t n)
 {
     if (a->grow < GROW_MAX) a->grow *= 2;

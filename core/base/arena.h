@@ -7,7 +7,9 @@
 
 struct arena;
 struct arena *arena_new(size_t first);                     /* first: bytes of the first block, 0 = 4 KiB; NULL: no memory */
-struct arena *arena_free(struct arena *);                  /* NULL ok; returns NULL */
+struct arena *arena_free(struct arena *);                  /* drops one reference; NULL ok; returns NULL */
+struct arena *arena_ref(struct arena *);                   /* one more owner; counting is thread-safe, allocating is not */
+int    arena_hold(struct arena *holder, struct arena *held);   /* held lives at least as long as holder; 0, -ENOMEM */
 void  *arena_alloc(struct arena *, size_t n);
 void  *arena_array(struct arena *, size_t n, size_t size); /* n * size, overflow checked */
 void  *arena_copy(struct arena *, const void *p, size_t n);

@@ -34,7 +34,7 @@ static void parse(void)
     const char *p = getenv("MINTD_CRASH_AT");
     while (p && *p) {
         size_t n = strcspn(p, ",");
-        if (!parse_one((struct mintd_str){ p, n })) {      /* a test that asks for nothing real would pass for the wrong reason */
+        if (!parse_one((struct mintd_str){ p, n })) {      /* a test that meant something else must not pass */
             log_error("MINTD_CRASH_AT is not a list of at most %d name:n: %s", POINTS_MAX, p);
             abort();
         }
@@ -45,7 +45,9 @@ static void parse(void)
 void crash_point(const char *name)
 {
     pthread_once(&once, parse);
-    for (size_t i = 0; i < n_points; i++)
-        if (str_eq(points[i].name, SZ(name)) && atomic_fetch_add(&points[i].passed, 1) + 1 == points[i].nth) raise(SIGKILL);
+    for (size_t i = 0; i < n_points; i++) {
+        struct point *p = &points[i];
+        if (str_eq(p->name, SZ(name)) && atomic_fetch_add(&p->passed, 1) + 1 == p->nth) raise(SIGKILL);
+    }
 }
 #endif

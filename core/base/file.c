@@ -1,5 +1,5 @@
-/* Small file helpers. Owns nothing after return. Blocking, so start-up, tests and workers only; what the store's or a ledger's
- * order depends on is synced through loop_sync, not here. */
+/* Small file helpers. Owns nothing after return. May call libc and base/str. Blocking, so start-up, tests and workers
+ * only; what the store's or a ledger's order depends on is synced through loop_sync, not here. */
 #include "base/file.h"
 
 #include <errno.h>
@@ -132,7 +132,7 @@ int file_trusted(const char *path, unsigned forbidden_mode, const char **ret_why
     struct stat st;
     if (stat(path, &st)) {
         int r = -errno;
-        *ret_why = r == -ENOENT ? "does not exist" : r == -EACCES ? "may not be looked at" : "can not be looked at";
+        *ret_why = r == -ENOENT ? "does not exist" : r == -EACCES ? "permission denied" : "can not be looked at";
         return r;
     }
     const char *why = distrust(&st, forbidden_mode);

@@ -1,5 +1,5 @@
-/* The map from u64 to pointer: open addressing with linear probing, deletion by shifting back, so there are no tombstones.
- * Owns its table, never the values. May call libc only. Not thread-safe. */
+/* The map from u64 to pointer: open addressing with linear probing, deletion by shifting back, so there are no
+ * tombstones. Owns its table, never the values. May call libc only. Not thread-safe. */
 #include "base/list.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
-/* The log: one line per record. Owns the level, the registered secrets and the sink. May call libc and base/str. Any thread;
- * one mutex orders lines and guards secrets and sink, so a sink must not log. The clock is read for the label of a line on a
- * terminal or in a file only; a sink and journald get none. */
+/* The log: one line per record. Owns the level, the registered secrets and the sink. May call libc and base/str. Any
+ * thread; one mutex orders lines and guards secrets and sink, so a sink must not log. The clock is read for the label
+ * of a line on a terminal or in a file only; a sink and journald get none. */
 #include "base/log.h"
 
 #include <errno.h>
@@ -16,7 +16,7 @@
 
 #include "base/str.h"
 
-enum { VALUE_MAX = 8192, SECRET_MIN = 4, STALL_MS = 1000 };
+enum { VALUE_MAX = 8192, KEY_MAX = 64, SECRET_MIN = 4, STALL_MS = 1000 };
 
 struct secret { struct secret *next; size_t n; char value[]; };
 static atomic_uint wanted = MINTD_INFO;
@@ -127,12 +127,13 @@ static void put_escaped(struct buf *b, struct mintd_str s)
     bool utf8 = str_utf8(s);
     for (size_t i = 0; i < s.n; i++) {
         unsigned char c = (unsigned char)s.p[i];
-        bool c1 = c == 0xc2 && i + 1 < s.n && (unsigned char)s.p[i + 1] < 0xa0;      /* a terminal obeys U+0080..U+009F */
+        unsigned char next = i + 1 < s.n ? (unsigned char)s.p[i + 1] : 0xff;
+        bool c1 = c == 0xc2 && next < 0xa0;                /* a terminal obeys U+0080..U+009F */
         if (c == '\n') buf_puts(b, "\\n");
         else if (c == '\t') buf_puts(b, "\\t");
         else if (c == '\r') buf_puts(b, "\\r");
         else if (c == '"' || c == '\\') buf_add(b, (char[]){ '\\', (char)c }, 2);
-        else if (c1) buf_printf(b, "\\x%02x\\x%02x", c, (unsigned char)s.p[++i]);
+        else if (c1) buf_printf(b, "\\x%02x\\x%02x", c, next), i++;
         else if (c < 0x20 || c == 0x7f || (c >= 0x80 && !utf8)) buf_printf(b, "\\x%02x", c);
         else buf_add(b, &c, 1);
     }
@@ -154,33 +155,35 @@ static bool one_of(struct mintd_str key, const char *const *names, size_t n)
     return false;
 }
 
+static bool is_key_char(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.'
+        || c == '-';
+}
+
 /* A key is made of [A-Za-z0-9_.-]; one that the line itself uses gets an underscore */
 static void put_key(struct buf *b, struct mintd_str key)
 {
-    for (size_t i = 0; i < key.n && i < 64; i++) {
-        char c = key.p[i];
-        bool good = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-';
-        buf_add(b, good ? &c : "_", 1);
-    }
+    for (size_t i = 0; i < key.n && i < KEY_MAX; i++) buf_add(b, is_key_char(key.p[i]) ? key.p + i : "_", 1);
     if (!key.n || one_of(key, own_keys, ARRAY_LEN(own_keys))) buf_puts(b, "_");
 }
 
-static void put_pair(struct buf *b, bool json, struct mintd_str key, struct mintd_str val, struct buf *scratch)
+static void put_pair(struct buf *b, bool json, const struct mintd_field *f, struct buf *scratch)
 {
     buf_puts(b, json ? ",\"" : " ");
-    put_key(b, masked(key, scratch));
+    put_key(b, masked(f->key, scratch));
     buf_puts(b, json ? "\":" : "=");
-    if (json) buf_json(b, masked(val, scratch));
-    else put_value(b, masked(val, scratch), false);
+    if (json) buf_json(b, masked(f->val, scratch));
+    else put_value(b, masked(f->val, scratch), false);
 }
 
 static void put_pairs(struct buf *b, bool json, const struct mintd_field *f, uint32_t n, struct buf *scratch)
 {
     for (size_t k = 0; k < ARRAY_LEN(fixed_keys); k++)
         for (uint32_t i = 0; i < n; i++)
-            if (str_eq(f[i].key, SZ(fixed_keys[k]))) put_pair(b, json, f[i].key, f[i].val, scratch);
+            if (str_eq(f[i].key, SZ(fixed_keys[k]))) put_pair(b, json, &f[i], scratch);
     for (uint32_t i = 0; i < n; i++)
-        if (!one_of(f[i].key, fixed_keys, ARRAY_LEN(fixed_keys))) put_pair(b, json, f[i].key, f[i].val, scratch);
+        if (!one_of(f[i].key, fixed_keys, ARRAY_LEN(fixed_keys))) put_pair(b, json, &f[i], scratch);
 }
 
 /* stderr is the journal's own stream, not merely inherited from a unit and redirected since */
@@ -224,12 +227,17 @@ static void put_msg(struct buf *b, bool json, struct mintd_str msg)
     if (json) buf_puts(b, "}");
 }
 
+static bool writable_again(void)
+{
+    return poll(&(struct pollfd){ .fd = STDERR_FILENO, .events = POLLOUT }, 1, STALL_MS) > 0;
+}
+
 static void write_line(struct mintd_str line)
 {
     while (line.n) {
         ssize_t n = write(STDERR_FILENO, line.p, line.n);
         if (n < 0 && errno == EINTR) continue;
-        if (n < 0 && errno == EAGAIN && poll(&(struct pollfd){ .fd = STDERR_FILENO, .events = POLLOUT }, 1, STALL_MS) > 0) continue;
+        if (n < 0 && errno == EAGAIN && writable_again()) continue;
         if (n < 0) return;                                 /* nowhere left to say it */
         line.p += n;
         line.n -= (size_t)n;
@@ -281,7 +289,8 @@ void log_msg(uint32_t level, const char *fmt, ...)
     if (text.n >= sizeof small) {
         big = malloc(text.n + 1);
         if (big) vsnprintf(big, text.n + 1, fmt, again);
-        text = big ? (struct mintd_str){ big, text.n } : (struct mintd_str){ small, sizeof small - 1 };
+        text.p = big ? big : small;
+        if (!big) text.n = sizeof small - 1;
     }
     va_end(again);
     va_end(ap);

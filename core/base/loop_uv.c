@@ -1,11 +1,14 @@
-/* The daemon's back end of base/loop.h, on libuv. Owns the uv loop, every handle on it and the pools' threads. May call libuv, libc
- * and base/{list,log}. Runs on the loop thread but for what base/loop.h calls "any thread" and the bodies of workers.
+/* The daemon's back end of base/loop.h, on libuv. Owns the uv loop, every handle on it and the pools' threads. May call
+ * libuv, libc and base/{list,log}. Runs on the loop thread but for what base/loop.h calls "any thread" and the bodies
+ * of workers.
  *
- * Handles: a public handle is one allocation around its uv handle and dies in uv's close callback, so deleting it inside its own
- * callback is safe and loop_free runs the loop until the last close callback is through.
- * Posts: one FIFO under a mutex and one uv_async. Pools: own threads; uv's global pool resolves names for dials and nothing else.
- * loop_post and loop_pool_run can not fail: with a post or a piece of work lost, an op would never end, so when there is no memory
- * for its node the process says so and aborts; everything it had promised is on disk, and a restart recovers as from kill -9.
+ * Handles: a public handle is one allocation around its uv handle and dies in uv's close callback, so deleting it
+ * inside its own callback is safe and loop_free runs the loop until the last close callback is through.
+ * Posts: one FIFO under a mutex and one uv_async. Pools: own threads; uv's global pool looks names up for dials and
+ * does nothing else.
+ * loop_post and loop_pool_run can not fail: with a post or a piece of work lost, an op would never end, so when there
+ * is no memory for its node the process says so and aborts; everything it had promised is on disk, and a restart
+ * recovers as from kill -9.
  * A dial whose name has no address ends in -EADDRNOTAVAIL, one that could not be looked up now in -EAGAIN. */
 #include "base/loop.h"
 
@@ -41,7 +44,7 @@ struct loop {
     pthread_mutex_t lock;                                  /* posts */
     struct list posts;
     atomic_size_t posted, working;                         /* posts not run yet; pool work not finished yet */
-    unsigned open, waiting;                                /* handles not deleted; of these, those that may still call back */
+    unsigned open, waiting;                                /* handles not deleted; those that may still call back */
     atomic_bool stop;
 };
 
@@ -74,7 +77,7 @@ static void run_posts(uv_async_t *wake)
     struct list batch;
     list_init(&batch);
     pthread_mutex_lock(&l->lock);
-    if (!list_empty(&l->posts)) {                          /* take the whole chain over; what posts post comes next round */
+    if (!list_empty(&l->posts)) {                          /* take the whole chain; what posts post comes next round */
         batch = l->posts;
         batch.next->prev = batch.prev->next = &batch;
         list_init(&l->posts);
@@ -218,7 +221,8 @@ static struct loop_timer *timer_new(struct loop *l, uint64_t ms, loop_fn *fn, vo
 {
     struct loop_timer *t = calloc(1, sizeof *t);
     if (!t) return NULL;
-    *t = (struct loop_timer){ .loop = l, .fn = fn, .arg = arg, .due = add_ms(monotonic_ms(), ms), .inner = inner };
+    uint64_t due = add_ms(monotonic_ms(), ms);
+    *t = (struct loop_timer){ .loop = l, .fn = fn, .arg = arg, .due = due, .inner = inner };
     uv_timer_init(&l->uv, &t->uv);
     t->uv.data = t;
     uv_update_time(&l->uv);                                /* a long callback must not shorten the wait */
@@ -264,7 +268,7 @@ static void watch_ready(uv_poll_t *uv, int status, int got)
 {
     struct loop_watch *w = uv->data;
     uint32_t events = (got & UV_READABLE ? MINTD_IN : 0u) | (got & UV_WRITABLE ? MINTD_OUT : 0u);
-    if (status < 0) {                                      /* uv stops a handle on error; here the error stays visible */
+    if (status < 0) {                                      /* uv stops it on error; here the error stays visible */
         events = w->events;
         watch_start(w);
     }
@@ -351,8 +355,8 @@ void loop_signal_del(struct loop_signal *s)
     uv_close((uv_handle_t *)&s->uv, signal_gone);
 }
 
-/* ---- dials: look the name up, then connect to its addresses in order. Each try may take its share of what is left, so that one
- * dead address can not use up the deadline of the next. */
+/* ---- dials: look the name up, then connect to its addresses in order. Each try may take its share of what is left, so
+ * that one dead address can not use up the deadline of the next. */
 
 struct loop_dial {
     uv_getaddrinfo_t look_up;
@@ -498,17 +502,20 @@ static void dial_begin(void *arg)
     hints.ai_flags = AI_ADDRCONFIG | AI_NUMERICSERV;
     uint64_t now = monotonic_ms();
     d->timer = timer_new(d->loop, d->deadline > now ? d->deadline - now : 0, look_up_late, d, true);
-    int r = d->timer ? uv_getaddrinfo(&d->loop->uv, &d->look_up, looked_up, d->host, port, &hints) : UV_ENOMEM;
+    uv_loop_t *uv = &d->loop->uv;
+    int r = d->timer ? uv_getaddrinfo(uv, &d->look_up, looked_up, d->host, port, &hints) : UV_ENOMEM;
     if (r) dial_end(d, look_up_error(r));
     else d->looking = true;
 }
 
-struct loop_dial *loop_dial(struct loop *l, const char *host, uint16_t port, uint64_t ms, loop_io_fn *fn, void *arg)
+struct loop_dial *loop_dial(struct loop *l, const char *host, uint16_t port, uint64_t ms, loop_io_fn *fn,
+                            void *arg)
 {
     size_t n = strlen(host) + 1;
     struct loop_dial *d = calloc(1, sizeof *d + n);
     if (!d) return NULL;
-    *d = (struct loop_dial){ .loop = l, .fn = fn, .arg = arg, .deadline = add_ms(monotonic_ms(), ms), .fd = -1, .port = port };
+    *d = (struct loop_dial){ .loop = l, .fn = fn, .arg = arg, .fd = -1, .port = port };
+    d->deadline = add_ms(monotonic_ms(), ms);
     memcpy(d->host, host, n);
     d->look_up.data = d;
     d->timer = timer_new(l, 0, dial_begin, d, true);
@@ -534,7 +541,14 @@ void loop_dial_del(struct loop_dial *d)
 
 /* ---- pools: each worker takes the older of its own and the shared queue's head */
 
-struct worker { struct loop_pool *pool; pthread_t thread; pthread_cond_t wake; struct list own; int index; bool idle; };
+struct worker {
+    struct loop_pool *pool;
+    pthread_t thread;
+    pthread_cond_t wake;
+    struct list own;
+    int index;
+    bool idle;
+};
 struct loop_pool {
     struct loop *loop;
     pthread_mutex_t lock;
@@ -571,7 +585,8 @@ static void run_task(struct loop_pool *p, struct task *t)
 {
     t->fn(t->arg);
     free(t);
-    if (atomic_fetch_sub(&p->loop->working, 1) == 1) uv_async_send(&p->loop->wake);     /* loop_run may wait for just this */
+    bool last = atomic_fetch_sub(&p->loop->working, 1) == 1;
+    if (last) uv_async_send(&p->loop->wake);               /* loop_run may wait for just this */
 }
 
 static void *worker_main(void *arg)

@@ -1,7 +1,8 @@
-/* The metrics registry and its text form. Owns the series; names, labels and helps are the caller's for the life of the process.
- * May call libc and base/str. Updates from any thread under one mutex: they are short and rare next to the work they count.
- * metric_new answers NULL on no memory, on a name or label that Prometheus would refuse, and on a name that is taken with another
- * type or other labels; every update ignores NULL. A sample that finds no memory for its series is dropped. */
+/* The metrics registry and its text form. Owns the series; names, labels and helps are the caller's for the life of
+ * the process. May call libc and base/{str,list,file}. Updates from any thread under one mutex: they are short and rare
+ * next to the work they count. metric_new answers NULL on no memory, on a name or label that Prometheus would refuse,
+ * and on a name that is taken with another type or other labels; every update ignores NULL. A sample that finds no
+ * memory for its series is dropped. */
 #include "base/metric.h"
 
 #include <dirent.h>
@@ -26,10 +27,11 @@ struct metric {
     struct label labels[LABELS];
     uint32_t n_labels, n_buckets;
     const double *buckets;
-    struct series **series;                                /* [value of label 0][value of label 1], OTHER being the last */
+    struct series **series;                                /* [value of label 0][of label 1], OTHER the last */
 };
 
-static const double latency[] = { 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 0 };
+static const double latency[] = {
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 0 };
 static struct list registry = { &registry, &registry };
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -37,8 +39,8 @@ static bool name_ok(struct mintd_str s)
 {
     for (size_t i = 0; i < s.n; i++) {
         char c = s.p[i];
-        bool digit = c >= '0' && c <= '9';
-        if (!((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' || (digit && i))) return false;
+        bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+        if (!letter && !(i && c >= '0' && c <= '9')) return false;
     }
     return s.n > 0;
 }
@@ -91,7 +93,7 @@ static void metric_free(struct metric *m)
     for (size_t i = 0; i < n; i++) free(m->series[i]);
     free(m->series);
     for (size_t l = 0; l < LABELS; l++)
-        for (uint32_t i = 0; i < m->labels[l].n; i++) free((void *)(uintptr_t)m->labels[l].values[i].p);
+        for (uint32_t i = 0; i < m->labels[l].n; i++) free((char *)(uintptr_t)m->labels[l].values[i].p);
     free(m);
 }
 
@@ -101,7 +103,8 @@ static struct series *series_new(const struct metric *m)
     return calloc(1, sizeof(struct series) + counts * sizeof(uint64_t));
 }
 
-static struct metric *create(enum metric_type type, const char *name, const char *label, const char *help, const double *buckets)
+static struct metric *create(enum metric_type type, const char *name, const char *label, const char *help,
+                             const double *buckets)
 {
     struct metric *m = calloc(1, sizeof *m);
     if (!m) return NULL;
@@ -120,7 +123,8 @@ static struct metric *create(enum metric_type type, const char *name, const char
     return m;
 }
 
-struct metric *metric_new(enum metric_type type, const char *name, const char *label, const char *help, const double *buckets)
+struct metric *metric_new(enum metric_type type, const char *name, const char *label, const char *help,
+                          const double *buckets)
 {
     if (!label) label = "";
     pthread_mutex_lock(&lock);
@@ -131,7 +135,7 @@ struct metric *metric_new(enum metric_type type, const char *name, const char *l
     return m;
 }
 
-/* Index of value; OTHER when the label is full or, with keep, memory is short. Without keep an unknown value is OTHER + 1 */
+/* Index of value; OTHER when the label is full or memory is short; without keep, an unknown value is OTHER + 1 */
 static uint32_t label_index(struct label *l, struct mintd_str value, bool keep)
 {
     for (uint32_t i = 0; i < l->n; i++)
@@ -221,7 +225,7 @@ static void put_number(struct buf *b, double v)
     }
 }
 
-/* Backslash, newline and, in a label value, the quote are escaped; what is not UTF-8 is refused by scrapers and becomes '?' */
+/* Backslash, newline and, in a label value, the quote are escaped; scrapers refuse what is not UTF-8: it becomes '?' */
 static void put_text(struct buf *b, struct mintd_str s, bool quoted)
 {
     bool utf8 = str_utf8(s);
@@ -258,7 +262,8 @@ static void put_labels(struct buf *b, const struct metric *m, const uint32_t at[
     buf_puts(b, "}");
 }
 
-static void put_sample(struct buf *b, const struct metric *m, const char *suffix, const uint32_t at[LABELS], const double *le, double v)
+static void put_sample(struct buf *b, const struct metric *m, const char *suffix, const uint32_t at[LABELS],
+                       const double *le, double v)
 {
     buf_puts(b, m->name);
     buf_puts(b, suffix);
@@ -286,11 +291,12 @@ static void put_series(struct buf *b, const struct metric *m, const struct serie
 
 static void put_metric(struct buf *b, const struct metric *m)
 {
-    static const char *const types[] = { [METRIC_COUNTER] = "counter", [METRIC_GAUGE] = "gauge", [METRIC_HISTOGRAM] = "histogram" };
+    static const char *const types[] = {
+        [METRIC_COUNTER] = "counter", [METRIC_GAUGE] = "gauge", [METRIC_HISTOGRAM] = "histogram" };
+    uint32_t rows = (uint32_t)dimension(m, 0), columns = (uint32_t)dimension(m, 1);
     put_head(b, m->name, types[m->type], m->help);
-    size_t columns = dimension(m, 1), n = dimension(m, 0) * columns;
-    for (size_t i = 0; i < n; i++)
-        if (m->series[i]) put_series(b, m, m->series[i], (uint32_t[LABELS]){ (uint32_t)(i / columns), (uint32_t)(i % columns) });
+    for (uint32_t i = 0; i < rows * columns; i++)
+        if (m->series[i]) put_series(b, m, m->series[i], (uint32_t[LABELS]){ i / columns, i % columns });
 }
 
 static void put_process(struct buf *b, const char *name, const char *type, const char *help, double v)
@@ -329,20 +335,29 @@ static unsigned open_fds(void)
     return n - 1;                                          /* the one that reads the folder */
 }
 
+/* Members of /proc/self/stat, in ticks and pages; false: not to be had */
+struct stat_line { unsigned long long user, system, threads, start, pages; };
+static bool read_stat(struct stat_line *ret)
+{
+    static const char format[] = " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %*d %*d %*d %*d %llu %*d"
+                                 " %llu %*u %llu";
+    struct buf text = { 0 };
+    const char *rest = read_proc("/proc/self/stat", &text) ? strrchr(text.p, ')') : NULL;   /* a name may hold anything */
+    int n = rest ? sscanf(rest + 1, format, &ret->user, &ret->system, &ret->threads, &ret->start, &ret->pages) : 0;
+    buf_free(&text);
+    return n == 5;
+}
+
 static void put_stat(struct buf *b)
 {
-    unsigned long long user, system, threads, start, pages;
-    struct buf text = { 0 };
-    const char *rest = read_proc("/proc/self/stat", &text) ? strrchr(text.p, ')') : NULL;   /* the name may hold anything */
-    int n = !rest ? 0 : sscanf(rest + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu %*d %*d %*d %*d %llu %*d %llu %*u %llu",
-                               &user, &system, &threads, &start, &pages);
-    buf_free(&text);
-    if (n != 5) return;
-    double tick = (double)sysconf(_SC_CLK_TCK);
-    put_process(b, "process_cpu_seconds_total", "counter", "User and system CPU time spent", (double)(user + system) / tick);
-    put_process(b, "process_resident_memory_bytes", "gauge", "Resident memory", (double)pages * (double)sysconf(_SC_PAGESIZE));
-    put_process(b, "process_threads", "gauge", "Threads", (double)threads);
-    put_process(b, "process_start_time_seconds", "gauge", "Start of the process since the epoch", boot_time() + (double)start / tick);
+    struct stat_line s;
+    if (!read_stat(&s)) return;
+    double tick = (double)sysconf(_SC_CLK_TCK), page = (double)sysconf(_SC_PAGESIZE);
+    double cpu = (double)(s.user + s.system) / tick, begun = boot_time() + (double)s.start / tick;
+    put_process(b, "process_cpu_seconds_total", "counter", "User and system CPU time spent", cpu);
+    put_process(b, "process_resident_memory_bytes", "gauge", "Resident memory", (double)s.pages * page);
+    put_process(b, "process_threads", "gauge", "Threads", (double)s.threads);
+    put_process(b, "process_start_time_seconds", "gauge", "Start of the process since the epoch", begun);
 }
 
 void metric_write(struct buf *b)
@@ -354,5 +369,5 @@ void metric_write(struct buf *b)
     put_stat(b);
     put_process(b, "process_open_fds", "gauge", "Open file descriptors", open_fds());
     if (!getrlimit(RLIMIT_NOFILE, &files))
-        put_process(b, "process_max_fds", "gauge", "Most file descriptors the process may open", (double)files.rlim_cur);
+        put_process(b, "process_max_fds", "gauge", "Limit of open file descriptors", (double)files.rlim_cur);
 }

@@ -1,4 +1,4 @@
-/* Strings, the growable buffer, JSON escaping, hex. Owns nothing but a buffer's memory. May call libc only. Any thread. */
+/* Strings, the growable buffer, JSON escaping, hex. Owns a buffer's memory alone. May call libc only. Any thread. */
 #include "base/str.h"
 
 #include <errno.h>
@@ -20,7 +20,8 @@ int str_u64(struct mintd_str s, uint64_t *ret)
     if (!s.n) return -EINVAL;
     for (size_t i = 0; i < s.n; i++) {
         if (s.p[i] < '0' || s.p[i] > '9') return -EINVAL;
-        over |= __builtin_mul_overflow(v, 10u, &v) || __builtin_add_overflow(v, (uint64_t)(s.p[i] - '0'), &v);
+        uint64_t digit = (uint64_t)(s.p[i] - '0');
+        over |= __builtin_mul_overflow(v, 10u, &v) || __builtin_add_overflow(v, digit, &v);
     }
     if (over) return -ERANGE;
     *ret = v;
@@ -198,6 +199,7 @@ int hex_decode(struct mintd_str s, void *ret, size_t n)
     if (s.n % 2 || s.n / 2 != n) return -EINVAL;
     for (size_t i = 0; i < s.n; i++)
         if (hex_digit(s.p[i]) < 0) return -EINVAL;
-    for (size_t i = 0; i < n; i++) to[i] = (unsigned char)(hex_digit(s.p[2 * i]) << 4 | hex_digit(s.p[2 * i + 1]));
+    for (size_t i = 0; i < n; i++)
+        to[i] = (unsigned char)(hex_digit(s.p[2 * i]) << 4 | hex_digit(s.p[2 * i + 1]));
     return 0;
 }

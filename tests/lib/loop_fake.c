@@ -1,10 +1,12 @@
-/* The seeded back end of base/loop.h: one thread, virtual time, every free order drawn from the seed. Owns the loop's queues and,
- * until it is handed over, the descriptor of a dial. May call libc and base/list. Memory that runs out ends the program: this is a test.
+/* The seeded back end of base/loop.h: one thread, virtual time, every free order drawn from the seed. Owns the loop's
+ * queues and, until it is handed over, the descriptor of a dial. May call libc and base/list. Memory that runs out ends
+ * the program: this is a test.
  *
- * There are four queues of events, each ordered by virtual time and age: posts, timers, pool work, dials. A step takes the earliest
- * time and draws among the queues whose head is due then. Pool work is due 0..2 ms after it was given, in order within a worker.
- * Only when nothing is due now are watched descriptors polled, without blocking; time advances only when none is ready.
- * A wait inside pool work moves that worker's own clock: it sees later times, its posts arrive then, its next work starts then. */
+ * There are four queues of events, each ordered by virtual time and age: posts, timers, pool work, dials. A step takes
+ * the earliest time and draws among the queues whose head is due then. Pool work is due 0..2 ms after it was given, in
+ * order within a worker. Only when nothing is due now are watched descriptors polled, without blocking; time advances
+ * only when none is ready. A wait inside pool work moves that worker's own clock: it sees later times, its posts arrive
+ * then, its next work starts then. */
 #include "loop_fake.h"
 
 #include <arpa/inet.h>
@@ -69,7 +71,7 @@ static uint64_t draw_below(struct loop *l, uint64_t n)
 void loop_fake_seed(struct loop *l, uint64_t seed)
 {
     l->order = seed;
-    l->noise = ~seed;                                      /* apart, so that a draw by the code under test moves no event */
+    l->noise = ~seed;                                      /* apart: a draw by the code under test moves no event */
 }
 
 void loop_fake_wall(struct loop *l, int64_t wall_us) { l->wall = wall_us - (int64_t)l->now_us; }
@@ -184,7 +186,7 @@ static void run_dial(struct event *e)
     d->fn(e->arg, result, result >= 0 ? MINTD_OUT : 0);
 }
 
-/* The worker that takes w at w's time: its own, or any free one. -1: all are busy; *ret_at: the first time one is not */
+/* The worker that takes w at w's time: its own, or any free one. -1: all are busy; *ret_at: when one no longer is */
 static int free_worker(struct loop *l, const struct work *w, uint64_t *ret_at)
 {
     uint32_t free_ones = 0;
@@ -247,6 +249,17 @@ static void run_due(struct loop *l, uint64_t at)
     run_event(l, due[draw_below(l, n)]);
 }
 
+static short poll_events(uint32_t events)
+{
+    return (short)((events & MINTD_IN ? POLLIN : 0) | (events & MINTD_OUT ? POLLOUT : 0));
+}
+
+static uint32_t got_events(short revents, uint32_t wanted)
+{
+    if (revents & ~(POLLIN | POLLOUT)) return wanted;
+    return (revents & POLLIN ? MINTD_IN : 0u) | (revents & POLLOUT ? MINTD_OUT : 0u);
+}
+
 /* Calls one ready watch, drawn from the seed; false: none is ready */
 static bool run_watch(struct loop *l)
 {
@@ -256,8 +269,7 @@ static bool run_watch(struct loop *l)
     LIST_EACH(it, &l->watches) {
         struct loop_watch *w = LIST_OF(it, struct loop_watch, link);
         if (!w->events || n == WATCH_POLL_MAX) continue;
-        int want = (w->events & MINTD_IN ? POLLIN : 0) | (w->events & MINTD_OUT ? POLLOUT : 0);
-        fds[n] = (struct pollfd){ .fd = w->fd, .events = (short)want };
+        fds[n] = (struct pollfd){ .fd = w->fd, .events = poll_events(w->events) };
         of[n++] = w;
     }
     if (!n || poll(fds, n, 0) <= 0) return false;
@@ -268,9 +280,7 @@ static bool run_watch(struct loop *l)
     }
     if (!ready) return false;
     unsigned k = (unsigned)draw_below(l, ready);
-    uint32_t got = (fds[k].revents & POLLIN ? MINTD_IN : 0u) | (fds[k].revents & POLLOUT ? MINTD_OUT : 0u);
-    if (fds[k].revents & ~(POLLIN | POLLOUT)) got = of[k]->events;
-    of[k]->fn(of[k]->arg, of[k]->fd, got);
+    of[k]->fn(of[k]->arg, of[k]->fd, got_events(fds[k].revents, of[k]->events));
     return true;
 }
 
@@ -371,7 +381,8 @@ static int connect_to(int family, const struct sockaddr *to, socklen_t n)
     if (fd < 0) return -errno;
     if (connect(fd, to, n)) error = errno;
     struct pollfd p = { .fd = fd, .events = POLLOUT };
-    if (error == EINPROGRESS && poll(&p, 1, CONNECT_MS) == 1) getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &(socklen_t){ sizeof error });
+    if (error == EINPROGRESS && poll(&p, 1, CONNECT_MS) == 1)
+        getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &(socklen_t){ sizeof error });
     if (!error) return fd;
     close(fd);
     return -(error == EINPROGRESS ? ETIMEDOUT : error);
@@ -381,18 +392,21 @@ static int connect_to(int family, const struct sockaddr *to, socklen_t n)
 static int connect_loopback(const char *host, uint16_t port)
 {
     struct sockaddr_in v4 = { .sin_family = AF_INET, .sin_port = htons(port) };
-    struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_port = htons(port), .sin6_addr = in6addr_loopback };
+    struct sockaddr_in6 v6 = { .sin6_family = AF_INET6, .sin6_port = v4.sin_port, .sin6_addr = in6addr_loopback };
     if (!strcmp(host, "::1")) return connect_to(AF_INET6, (struct sockaddr *)&v6, sizeof v6);
     if (!strcmp(host, "localhost")) host = "127.0.0.1";
-    if (inet_pton(AF_INET, host, &v4.sin_addr) != 1 || ntohl(v4.sin_addr.s_addr) >> 24 != 127) return -ECONNREFUSED;
+    bool is_loopback = inet_pton(AF_INET, host, &v4.sin_addr) == 1 && ntohl(v4.sin_addr.s_addr) >> 24 == 127;
+    if (!is_loopback) return -ECONNREFUSED;
     return connect_to(AF_INET, (struct sockaddr *)&v4, sizeof v4);
 }
 
-struct loop_dial *loop_dial(struct loop *l, const char *host, uint16_t port, uint64_t ms, loop_io_fn *fn, void *arg)
+struct loop_dial *loop_dial(struct loop *l, const char *host, uint16_t port, uint64_t ms, loop_io_fn *fn,
+                            void *arg)
 {
     struct loop_dial *d = need(sizeof *d);
     uint64_t at = loop_now_us(l) + draw_below(l, WORK_DELAY_US + 1), last = after_us(l, ms);
-    *d = (struct loop_dial){ { .at = at < last ? at : last, .arg = arg }, l, connect_loopback(host, port), fn };
+    *d = (struct loop_dial){ .e = { .at = at < last ? at : last, .arg = arg }, .loop = l, .fn = fn };
+    d->result = connect_loopback(host, port);
     enqueue(l, Q_DIAL, &d->e);
     l->dials++;
     return d;
@@ -441,7 +455,7 @@ void loop_pool_run(struct loop_pool *p, int worker, loop_fn *fn, void *arg)
     struct work *w = need(sizeof *w);
     assert(worker < (int)p->n);
     uint64_t at = loop_now_us(p->loop) + draw_below(p->loop, WORK_DELAY_US + 1);
-    *w = (struct work){ .e = { .at = at, .fn = fn, .arg = arg }, .pool = p, .worker = worker < 0 ? -1 : worker };
+    *w = (struct work){ .e = { .at = at, .fn = fn, .arg = arg }, .pool = p, .worker = worker };
     if (worker >= 0) {
         uint64_t *given = &p->lanes[worker].given;         /* never before what this worker was given earlier */
         w->e.at = *given = at > *given ? at : *given;
@@ -479,13 +493,10 @@ int loop_pool_self(struct loop_pool *p)
 
 static int poll_once(int fd, uint32_t events, int ms)
 {
-    int want = (events & MINTD_IN ? POLLIN : 0) | (events & MINTD_OUT ? POLLOUT : 0);
-    struct pollfd p = { .fd = fd, .events = (short)want };
+    struct pollfd p = { .fd = fd, .events = poll_events(events) };
     int r = poll(&p, 1, ms);
     if (r <= 0) return r ? -errno : 0;
-    if (p.revents & POLLNVAL) return -EBADF;
-    if (p.revents & (POLLERR | POLLHUP)) return (int)events;
-    return (p.revents & POLLIN ? MINTD_IN : 0) | (p.revents & POLLOUT ? MINTD_OUT : 0);
+    return p.revents & POLLNVAL ? -EBADF : (int)got_events(p.revents, events);
 }
 
 int loop_pool_wait(struct loop_pool *p, int fd, uint32_t events, uint64_t ms, const volatile int *cancel)

@@ -25,6 +25,7 @@ static void keep(void *arg, struct mintd_str line)
     (void)arg;
     snprintf(last, sizeof last, STR_FMT, STR_ARG(line));
     lines++;
+    errno = EBADF;                                         /* as a failed write would */
 }
 
 static int setup(void **state)

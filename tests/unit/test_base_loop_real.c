@@ -450,14 +450,39 @@ static void meet(void *arg)
 static void test_shared_work_uses_all_workers(void **state)
 {
     (void)state;
-    meeting = 0;
     pool = loop_pool_new(l, "a long pool name", WORKERS);
     uint64_t before = loop_now_ms(l);
-    for (int i = 0; i < WORKERS; i++) loop_pool_run(pool, -1, meet, NULL);
-    loop_run(l);
-    assert_int_equal(meeting, WORKERS);                    /* each waited for the others: they ran at the same time */
+    for (int round = 0; round < 3; round++) {              /* from the second round on, all of them sleep */
+        meeting = 0;
+        for (int i = 0; i < WORKERS; i++) loop_pool_run(pool, -1, meet, NULL);
+        loop_run(l);
+        assert_int_equal(meeting, WORKERS);                /* each waited for the others: they ran at the same time */
+        struct loop_timer *t = loop_timer(l, 30, note, "t");
+        loop_run(l);
+        loop_timer_del(t);
+    }
     assert_true(loop_now_ms(l) - before < 8000);
     loop_pool_free(pool);
+}
+
+static void rest(void *arg)
+{
+    (void)arg;
+    loop_pool_wait(pool, -1, 0, 30, NULL);
+}
+
+static void test_one_worker_keeps_the_order_of_both_queues(void **state)
+{
+    (void)state;
+    trace_reset();
+    pool = loop_pool_new(l, "one", 1);
+    loop_pool_run(pool, 0, rest, NULL);                    /* the rest queues up behind it */
+    loop_pool_run(pool, -1, note, "a");
+    loop_pool_run(pool, 0, note, "b");
+    loop_pool_run(pool, -1, note, "c");
+    loop_pool_run(pool, 0, note, "d");
+    loop_pool_free(pool);
+    assert_string_equal(trace, "abcd");
 }
 
 static void count_up(void *arg) { atomic_fetch_add((atomic_uint *)arg, 1); }
@@ -596,7 +621,8 @@ int main(void)
         CASE(test_watch_reports_an_error_as_what_was_asked_for), CASE(test_watch_refuses_what_can_not_be_watched),
         CASE(test_dial_connects), CASE(test_dial_refused), CASE(test_dial_times_out), CASE(test_dial_unknown_name),
         CASE(test_dial_deleted_never_calls), CASE(test_signal), CASE(test_pool_keeps_each_workers_order),
-        CASE(test_shared_work_uses_all_workers), CASE(test_pool_free_runs_what_is_queued), CASE(test_pool_wait),
+        CASE(test_shared_work_uses_all_workers), CASE(test_one_worker_keeps_the_order_of_both_queues),
+        CASE(test_pool_free_runs_what_is_queued), CASE(test_pool_wait),
         CASE(test_workers_take_no_signals), CASE(test_free_reports_what_is_open),
     };
     return cmocka_run_group_tests_name("base loop, real", tests, NULL, clean);
