@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -165,17 +166,30 @@ static struct mintd_str likely_state_dir(struct filler *f)
 }
 
 /* Beside a build's own binary lie the plugins of that build. */
-static struct mintd_str own_plugin_dir(struct filler *f)
+static void own_plugin_dir(char *ret, size_t n)
 {
     char exe[PATH_MAX];
-    ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
-    if (n > 0) {
-        exe[n] = '\0';
-        char *slash = strrchr(exe, '/');
-        struct mintd_str dir = arena_printf(f->full->tree.mem, "%.*s/plugins-out", slash ? (int)(slash - exe) : 0, exe);
-        if (dir.p && !access(dir.p, F_OK)) return dir;
-    }
-    return S(MINTD_PLUGIN_DIR);
+    ssize_t len = readlink("/proc/self/exe", exe, sizeof exe - 1);
+    exe[len > 0 ? len : 0] = '\0';
+    char *slash = strrchr(exe, '/');
+    int w = slash ? snprintf(ret, n, "%.*s/plugins-out", (int)(slash - exe), exe) : -1;
+    if (w < 0 || (size_t)w >= n || access(ret, F_OK)) snprintf(ret, n, "%s", MINTD_PLUGIN_DIR);
+}
+
+void conf_plugin_dir(char *ret, size_t n)
+{
+    const char *named = getenv("MINTD_PLUGIN_DIR");
+    if (named && *named) snprintf(ret, n, "%s", named);
+    else own_plugin_dir(ret, n);
+}
+
+static struct mintd_str default_plugin_dir(struct filler *f)
+{
+    char dir[PATH_MAX];
+    own_plugin_dir(dir, sizeof dir);
+    struct mintd_str copy = arena_str(f->full->tree.mem, SZ(dir));
+    f->no_memory |= !copy.p;
+    return copy;
 }
 
 /* ---- the groups of the core */
@@ -186,7 +200,7 @@ static struct conf_opts *fill_top(struct filler *f)
     struct conf_opts *o = check(f, SCHEMA_TOP, root, root, "", "", top_groups);
     c->state_dir = absolute(f, o, "state_dir");
     c->plugin_dir = absolute(f, o, "plugin_dir");
-    if (!c->plugin_dir.n) c->plugin_dir = derive(f, o, "plugin_dir", own_plugin_dir(f));
+    if (!c->plugin_dir.n) c->plugin_dir = derive(f, o, "plugin_dir", default_plugin_dir(f));
     f->full->tree.state_dir = o ? c->state_dir : likely_state_dir(f);
     check_name(f, o, "name");
     check_name(f, o, "deployment");

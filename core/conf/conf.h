@@ -109,6 +109,10 @@ struct conf *conf_unref(struct conf *);                                        /
 const struct conf_instance *conf_instance(const struct conf *, struct mintd_str name);     /* NULL: none */
 const struct conf_pipeline *conf_pipeline(const struct conf *, struct mintd_str name);     /* NULL: none */
 const struct conf_pipeline *conf_pipeline_of(const struct conf *, struct mintd_str named, struct mintd_str venue);
+/* For commands that need one instance alone: forgets the others. Only before anyone else holds a reference. */
+void conf_keep_instance(struct conf *, struct mintd_str name);
+/* Where plugins are looked for when no configuration says it: MINTD_PLUGIN_DIR of the environment, else the built-in folder */
+void conf_plugin_dir(char *ret, size_t n);
 /* SIGHUP: refuses a changed top-level option that needs a restart (names, folders, store, lease). 0, -EINVAL with an error */
 int  conf_check_reload(const struct conf *old, const struct conf *next, struct conf_errors *);
 /* -T: effective values with origins. An instance's options appear as written: print only what plug_configure found right. */

@@ -116,6 +116,13 @@ const struct conf_instance *conf_instance(const struct conf *c, struct mintd_str
     return NULL;
 }
 
+void conf_keep_instance(struct conf *c, struct mintd_str name)
+{
+    const struct conf_instance *one = conf_instance(c, name);
+    c->n_instances = one ? 1 : 0;
+    if (one) c->instances = one;
+}
+
 const struct conf_pipeline *conf_pipeline(const struct conf *c, struct mintd_str name)
 {
     for (uint32_t i = 0; i < c->n_pipelines; i++)

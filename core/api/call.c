@@ -1,0 +1,525 @@
+/* Calls: from a request's headers to its last byte. Owns the checks every route shares (guard, path, method, key, media types, size),
+ * the answers and the store reads. Calls httpd.h, plug/, pipe/, base/. Loop thread. */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <strings.h>
+#include <time.h>
+#include "api/call.h"
+#include "api/serve.h"
+#include "base/log.h"
+
+enum { HEADERS = 16 };
+
+/* ---- life */
+
+void call_ref(struct call *c) { c->refs++; }
+
+void call_unref(struct call *c)
+{
+    struct api *api = c->api;
+    if (--c->refs) return;
+    while (c->kept) {
+        struct call_kept *k = c->kept;
+        c->kept = k->next;
+        arena_free(k->mem);
+    }
+    list_del(&c->link);
+    api->n_calls--;
+    arena_free(c->mem);
+    free(c);
+    serve_call_ended(api);
+}
+
+static struct call *call_new(struct api *api, struct http_req *http)
+{
+    struct call *c = calloc(1, sizeof *c);
+    if (!c) return NULL;
+    c->mem = arena_new(0);
+    if (!c->mem) return free(c), NULL;
+    c->api = api;
+    c->http = http;
+    c->refs = 1;
+    c->started_us = loop_now_us(api->loop);
+    list_add(&api->calls, &c->link);
+    api->n_calls++;
+    http->user = c;
+    return c;
+}
+
+bool call_open(const struct call *c) { return c->http && !c->answered; }
+
+/* ---- answers */
+
+static void answer(struct call *c, unsigned status, const char *type, struct buf *body, const struct http_header *more, bool close)
+{
+    struct http_header headers[HEADERS] = { { "Content-Type", type }, { "X-Request-Id", c->id }, { "Cache-Control", "no-store" } };
+    size_t n = 3;
+    if (!call_open(c)) {
+        buf_free(body);
+        return;
+    }
+    for (; more && more->name && n < HEADERS - 1; more++)
+        if (more->value) headers[n++] = *more;
+    c->answered = true;
+    c->status = status;
+    c->bytes = body->n;
+    http_answer(c->http, status, body, headers, close || c->api->draining);
+}
+
+void call_json(struct call *c, unsigned status, struct buf *body, const struct http_header *headers)
+{
+    answer(c, status, "application/json", body, headers, false);
+}
+
+void call_text(struct call *c, unsigned status, const char *type, struct buf *body) { answer(c, status, type, body, NULL, false); }
+
+static const char *title_of(unsigned status)
+{
+    static const struct { unsigned status; const char *title; } titles[] = {
+        { 400, "Bad Request" }, { 401, "Unauthorized" }, { 404, "Not Found" }, { 405, "Method Not Allowed" },
+        { 406, "Not Acceptable" }, { 409, "Conflict" }, { 413, "Content Too Large" }, { 415, "Unsupported Media Type" },
+        { 417, "Expectation Failed" }, { 422, "Unprocessable Content" }, { 431, "Request Header Fields Too Large" },
+        { 500, "Internal Server Error" }, { 503, "Service Unavailable" }, { 507, "Insufficient Storage" },
+    };
+    for (size_t i = 0; i < ARRAY_LEN(titles); i++)
+        if (titles[i].status == status) return titles[i].title;
+    return "Error";
+}
+
+void call_problem(struct call *c, const struct problem *p, const char *fmt, ...)
+{
+    char detail[768];
+    struct buf b = { 0 };
+    va_list args;
+    va_start(args, fmt);
+    vsnprintf(detail, sizeof detail, fmt, args);
+    va_end(args);
+    buf_printf(&b, "{\"type\":\"urn:mintd:error:%s\",\"title\":\"%s\",\"status\":%u,\"detail\":", p->code, title_of(p->status), p->status);
+    buf_json(&b, str_of(detail));
+    buf_printf(&b, ",\"code\":\"%s\"", p->code);
+    if (p->pointer && p->pointer[0]) {
+        buf_puts(&b, ",\"errors\":[{\"pointer\":");
+        buf_json(&b, str_of(p->pointer));
+        buf_printf(&b, ",\"code\":\"%s\",\"detail\":", p->code);
+        buf_json(&b, str_of(detail));
+        buf_puts(&b, "}]");
+    }
+    if (p->members) buf_puts(&b, p->members);
+    json_str(&b, "request_id", str_of(c->id));
+    buf_puts(&b, "}\n");
+    answer(c, p->status, "application/problem+json", &b, p->headers, p->close);
+}
+
+void call_memory(struct call *c)
+{
+    static const struct http_header later[] = { { "Retry-After", "1" }, { NULL, NULL } };
+    call_problem(c, &(struct problem){ .status = 503, .code = "server.memory", .headers = later }, "no memory for this request now");
+}
+
+/* ---- store reads */
+
+struct query { struct call *c; call_rows_fn *fn; bool cursor; };
+
+static bool keep(struct call *c, struct plug_reply *r)
+{
+    struct call_kept *k = arena_alloc(c->mem, sizeof *k);
+    if (!k) return false;
+    *k = (struct call_kept){ c->kept, r->mem };
+    c->kept = k;
+    r->mem = NULL;
+    return true;
+}
+
+static void query_failed(struct call *c, const struct mintd_outcome *o, bool cursor)
+{
+    static const struct http_header later[] = { { "Retry-After", "1" }, { NULL, NULL } };
+    if (o->cls == MINTD_PERMANENT && cursor) {
+        call_problem(c, &(struct problem){ .status = 400, .code = "query.cursor", .pointer = "cursor" }, "is not a cursor of this list");
+        return;
+    }
+    log_warn("request_id=%s: the store cannot be read: " STR_FMT ": " STR_FMT, c->id, STR_ARG(o->slug), STR_ARG(o->msg));
+    call_problem(c, &(struct problem){ .status = 503, .code = "store.unavailable", .headers = later }, "the store cannot be read now");
+}
+
+static void on_rows(void *arg, struct plug_reply *r)
+{
+    struct query *q = arg;
+    struct call *c = q->c;
+    if (!call_open(c)) call_unref(c);
+    else if (r->out->cls != MINTD_OK) query_failed(c, r->out, q->cursor), call_unref(c);
+    else {
+        const struct mintd_res *res = r->res;
+        if (keep(c, r)) q->fn(c, res);
+        else call_memory(c);
+        call_unref(c);
+    }
+}
+
+/* The request is copied whole: the plugin may still read it when the call has long been answered for its lateness. */
+static struct mintd_query *copy_query(struct arena *mem, const struct mintd_query *from)
+{
+    struct mintd_query *q = arena_copy(mem, from, sizeof *from);
+    if (!q) return NULL;
+    struct mintd_str *names = from->names.n ? arena_array(mem, from->names.n, sizeof *names) : NULL;
+    q->size = sizeof *q;
+    q->cursor = arena_str(mem, from->cursor);
+    if (from->ids.n) q->ids.p = arena_copy(mem, from->ids.p, (size_t)from->ids.n * sizeof(uint64_t));
+    for (uint32_t i = 0; names && i < from->names.n; i++) names[i] = arena_str(mem, ((const struct mintd_str *)from->names.p)[i]);
+    q->names.p = names;
+    return (from->ids.n && !q->ids.p) || (from->names.n && !names) ? NULL : q;
+}
+
+void call_query(struct call *c, const struct mintd_query *want, uint32_t flags, call_rows_fn *fn)
+{
+    struct plug_inst *store = pipe_store(c->api->pipe);
+    struct arena *mem = arena_new(0);
+    struct query *q = arena_alloc(c->mem, sizeof *q);
+    struct mintd_query *copy = mem ? copy_query(mem, want) : NULL;
+    if (!q || !copy || !store) {
+        arena_free(mem);
+        call_memory(c);
+        return;
+    }
+    *q = (struct query){ c, fn, want->cursor.n > 0 };
+    call_ref(c);
+    plug_call_rows(store, STORE_QUERY, flags, copy, (struct mintd_vec){ 0 }, mem, on_rows, q);
+}
+
+/* ---- the checks every route shares; each answers and returns false when it refuses */
+
+static void make_id(struct call *c)
+{
+    const char *given = http_header(c->http, "x-request-id", NULL);
+    size_t n = given ? strspn(given, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") : 0;
+    if (n && n <= CALL_ID && !given[n]) {
+        memcpy(c->id, given, n + 1);
+        return;
+    }
+    uint8_t raw[12];
+    loop_random(c->api->loop, raw, sizeof raw);
+    hex_encode(raw, sizeof raw, c->id);
+}
+
+static bool is_framed(struct call *c)
+{
+    if (!c->http->bad) return true;
+    call_problem(c, &(struct problem){ .status = c->http->bad_status, .code = "http.request", .close = true },
+                 "the request is refused: %s", c->http->bad);
+    return false;
+}
+
+static struct mintd_str segment(const char **path)
+{
+    const char *start = *path + 1, *end = strchrnul(start, '/');
+    *path = end;
+    return (struct mintd_str){ start, (size_t)(end - start) };
+}
+
+static bool path_matches(const char *pattern, const char *path, struct mintd_str param[CALL_PARAMS])
+{
+    unsigned n = 0;
+    while (*pattern == '/' && *path == '/') {
+        struct mintd_str want = segment(&pattern), have = segment(&path);
+        if (str_eq(want, S("{}")) && have.n) param[n++] = have;
+        else if (!str_eq(want, have)) return false;
+    }
+    return !*pattern && !*path;
+}
+
+static bool same_method(const char *route, const char *asked)
+{
+    return !strcmp(route, asked) || (!strcmp(asked, "HEAD") && !strcmp(route, "GET"));
+}
+
+/* Sets the route if path and method fit; *ret_allow: the methods of the path, empty if there is no such path. */
+static void find_route(struct call *c, char ret_allow[64])
+{
+    size_t n = 0;
+    ret_allow[0] = 0;
+    for (size_t i = 0; i < api_n_routes; i++) {
+        struct mintd_str param[CALL_PARAMS] = { { NULL, 0 } };
+        const struct route *r = &api_routes[i];
+        if (!path_matches(r->path, c->http->path, param)) continue;
+        n += (size_t)snprintf(ret_allow + n, 64 - n, "%s%s%s", n ? ", " : "", r->method, strcmp(r->method, "GET") ? "" : ", HEAD");
+        if (!same_method(r->method, c->http->method) || c->route) continue;
+        c->route = r;
+        memcpy(c->param, param, sizeof param);
+    }
+}
+
+static bool has_route(struct call *c, const char *allow)
+{
+    const struct http_header headers[] = { { "Allow", allow }, { NULL, NULL } };
+    if (c->route) return true;
+    if (allow[0]) call_problem(c, &(struct problem){ .status = 405, .code = "http.method", .headers = headers },
+                               "this path knows the methods %s", allow);
+    else call_problem(c, &(struct problem){ .status = 404, .code = "http.path" }, "there is nothing at this path");
+    return false;
+}
+
+/* The seed's admin routes answer exactly this; everything else gets a problem document. */
+static void unauthorized(struct call *c, const char *why)
+{
+    static const struct http_header bearer[] = { { "WWW-Authenticate", "Bearer" }, { NULL, NULL } };
+    struct mintd_str path = str_of(c->http->path);
+    if (!str_starts(path, S("/admin")) && !str_starts(path, S("/api/v1"))) {
+        call_problem(c, &(struct problem){ .status = 401, .code = "auth.key", .headers = bearer }, "%s", why);
+        return;
+    }
+    struct buf b = { 0 };
+    buf_puts(&b, "{\"error\":\"Unauthorized\"}");
+    answer(c, 401, "application/json", &b, bearer, false);
+}
+
+static bool is_allowed(struct call *c)
+{
+    unsigned n_x = 0, n_authorization = 0;
+    if (c->route && c->route->flags & ROUTE_OPEN) return true;
+    const char *x = http_header(c->http, "x-admin-api-key", &n_x), *authorization = http_header(c->http, "authorization", &n_authorization);
+    switch (auth_check(&c->api->auth, x, n_x, authorization, n_authorization)) {
+    case AUTH_OK: return true;
+    case AUTH_TWO:
+        call_problem(c, &(struct problem){ .status = 400, .code = "auth.two_keys" },
+                     "send the key once: either x-admin-api-key or Authorization: Bearer");
+        return false;
+    case AUTH_MISSING: unauthorized(c, "a key is needed: x-admin-api-key or Authorization: Bearer"); return false;
+    default: unauthorized(c, "the key is not valid"); return false;
+    }
+}
+
+/* One media range of an Accept header against what the route sends. */
+static bool range_fits(struct mintd_str range, const char *type)
+{
+    size_t n = 0, major = strcspn(type, "/") + 1;
+    while (n < range.n && range.p[n] != ';' && range.p[n] != ' ') n++;
+    struct mintd_str name = { range.p, n };
+    if (memmem(range.p, range.n, ";q=0", 4) && !memmem(range.p, range.n, ";q=0.", 5)) return false;
+    if (str_eq(name, S("*/*"))) return true;
+    if (n == major + 1 && name.p[major] == '*') return !strncasecmp(name.p, type, major);
+    return n == strlen(type) && !strncasecmp(name.p, type, n);
+}
+
+static bool accepts(struct call *c)
+{
+    const char *p = http_header(c->http, "accept", NULL), *type = c->route->flags & ROUTE_TEXT ? "text/plain" : "application/json";
+    if (!p || !*p) return true;
+    while (*p) {
+        p += strspn(p, " ,");
+        size_t n = strcspn(p, ",");
+        if (n && range_fits((struct mintd_str){ p, n }, type)) return true;
+        p += n;
+    }
+    call_problem(c, &(struct problem){ .status = 406, .code = "http.accept" }, "this route answers %s", type);
+    return false;
+}
+
+static bool is_json(const char *type)
+{
+    if (!type || strncasecmp(type, "application/json", 16)) return false;
+    const char *rest = type + 16 + strspn(type + 16, " ");
+    if (!*rest) return true;
+    rest += *rest == ';' ? 1 + strspn(rest + 1, " ") : 0;
+    return !strcasecmp(rest, "charset=utf-8") || !strcasecmp(rest, "charset=\"utf-8\"");
+}
+
+static bool body_fits(struct call *c)
+{
+    const char *coding = http_header(c->http, "content-encoding", NULL);
+    bool has_body = c->http->length || c->http->chunked;
+    if (!(c->route->flags & ROUTE_BODY)) {
+        if (has_body) call_problem(c, &(struct problem){ .status = 400, .code = "body.unexpected" }, "this route takes no body");
+        return !has_body;
+    }
+    if (!is_json(http_header(c->http, "content-type", NULL))) {
+        call_problem(c, &(struct problem){ .status = 415, .code = "http.content_type" }, "Content-Type must be application/json");
+        return false;
+    }
+    if (coding && strcasecmp(coding, "identity")) {
+        call_problem(c, &(struct problem){ .status = 415, .code = "http.content_encoding" }, "Content-Encoding is not supported");
+        return false;
+    }
+    if (c->http->length <= (uint64_t)c->api->conf->api.max_body) return true;
+    call_problem(c, &(struct problem){ .status = 413, .code = "body.too_large" }, "the body has %llu bytes, the limit is %lld (api.max_body)",
+                 (unsigned long long)c->http->length, (long long)c->api->conf->api.max_body);
+    return false;
+}
+
+static bool is_serving(struct call *c)
+{
+    static const struct http_header later[] = { { "Retry-After", "5" }, { NULL, NULL } };
+    if (!c->api->draining || c->route->flags & (ROUTE_OPEN | ROUTE_QUIET)) return true;
+    call_problem(c, &(struct problem){ .status = 503, .code = "server.draining", .headers = later }, "the daemon is shutting down");
+    return false;
+}
+
+static int hex_value(char h)
+{
+    if (h >= '0' && h <= '9') return h - '0';
+    h |= 0x20;
+    return h >= 'a' && h <= 'f' ? h - 'a' + 10 : -1;
+}
+
+/* Control characters, NUL and bad UTF-8 cannot name anything. */
+bool call_decode(struct call *c, struct mintd_str *s)
+{
+    char *out = arena_alloc(c->mem, s->n + 1);
+    size_t n = 0;
+    bool ok = out != NULL;
+    for (size_t i = 0; ok && i < s->n; i++) {
+        int v = (unsigned char)s->p[i];
+        if (s->p[i] == '%') {
+            int high = i + 2 < s->n ? hex_value(s->p[i + 1]) : -1, low = high >= 0 ? hex_value(s->p[i + 2]) : -1;
+            v = low >= 0 ? high << 4 | low : 0;
+            i += 2;
+        }
+        ok = v >= 0x20 && v != 0x7f;
+        if (ok) out[n++] = (char)v;
+    }
+    *s = (struct mintd_str){ out, n };
+    if (ok && str_utf8(*s)) return true;
+    call_problem(c, &(struct problem){ .status = 400, .code = "http.path_encoding" }, "the path or query is not valid percent-encoded UTF-8");
+    return false;
+}
+
+static bool decode_params(struct call *c)
+{
+    for (int i = 0; i < CALL_PARAMS; i++)
+        if (c->param[i].n && !call_decode(c, &c->param[i])) return false;
+    return true;
+}
+
+/* ---- what the HTTP server calls */
+
+static void on_begin(void *arg, struct http_req *http)
+{
+    char allow[64];
+    struct call *c = call_new(arg, http);
+    if (!c) {
+        http_answer(http, 503, &(struct buf){ 0 }, NULL, true);
+        return;
+    }
+    make_id(c);
+    find_route(c, allow);
+    metric_add(c->api->in_flight, S(""), S(""), 1);
+    if (c->route && !(c->route->flags & ROUTE_OPEN)) {
+        c->counted = true;
+        c->api->n_work++;
+    }
+    if (!is_framed(c) || !is_allowed(c) || !has_route(c, allow) || !is_serving(c) || !accepts(c) || !body_fits(c) || !decode_params(c))
+        return;
+    if (c->route->flags & ROUTE_BODY) c->route->start(c);
+}
+
+static size_t on_data(void *arg, struct http_req *http, const char *p, size_t n)
+{
+    struct call *c = http->user;
+    (void)arg;
+    return c->route->data ? c->route->data(c, p, n) : n;
+}
+
+static void on_end(void *arg, struct http_req *http)
+{
+    struct call *c = http->user;
+    (void)arg;
+    if (c->route->end) c->route->end(c);
+    else c->route->start(c);
+}
+
+static void log_access(const struct call *c, bool sent)
+{
+    uint32_t level = c->route && c->route->flags & ROUTE_QUIET && c->status < 500 ? MINTD_DEBUG : MINTD_INFO;
+    char status[12], ms[24], bytes[24];
+    if (!log_on(level)) return;
+    snprintf(status, sizeof status, "%u", c->status);
+    snprintf(ms, sizeof ms, "%.3f", (double)(loop_now_us(c->api->loop) - c->started_us) / 1000);
+    snprintf(bytes, sizeof bytes, "%llu", (unsigned long long)c->bytes);
+    const struct mintd_field f[] = {
+        { S("request_id"), str_of(c->id) }, { S("method"), str_of(c->http->method) }, { S("path"), str_of(c->http->path) },
+        { S("status"), str_of(status) }, { S("bytes"), str_of(bytes) }, { S("ms"), str_of(ms) }, { S("peer"), str_of(c->http->peer) },
+    };
+    log_fields(level, sent ? S("request") : S("request, its client left before the answer"), f, ARRAY_LEN(f));
+}
+
+static void on_gone(void *arg, struct http_req *http, bool sent)
+{
+    struct call *c = http->user;
+    char status[12];
+    (void)arg;
+    if (!c) return;
+    struct api *api = c->api;
+    struct mintd_str route = str_of(c->route ? c->route->name : "none");
+    snprintf(status, sizeof status, "%u", c->answered ? c->status : 499);
+    log_access(c, sent);
+    metric_add(api->requests, route, str_of(status), 1);
+    metric_observe(api->seconds, route, S(""), (double)(loop_now_us(api->loop) - c->started_us) / 1e6);
+    metric_add(api->in_flight, S(""), S(""), -1);
+    if (c->state && c->route->gone) c->route->gone(c, sent);
+    if (c->counted) api->n_work--;
+    c->http = NULL;
+    call_unref(c);
+}
+
+const struct httpd_fns serve_fns = { on_begin, on_data, on_end, on_gone };
+
+/* ---- small things for answers */
+
+void json_time(struct buf *b, const char *name, int64_t ms)
+{
+    struct tm tm;
+    time_t s = (time_t)(ms / 1000);
+    char text[32];
+    if (ms <= 0 || !gmtime_r(&s, &tm) || !strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm)) return;
+    buf_printf(b, ",\"%s\":\"%s.%03dZ\"", name, text, (int)(ms % 1000));
+}
+
+void json_str(struct buf *b, const char *name, struct mintd_str value)
+{
+    if (!value.n) return;
+    buf_printf(b, ",\"%s\":", name);
+    buf_json(b, value);
+}
+
+const char *state_name(uint32_t state)
+{
+    static const char *const names[] = { [MINTD_ST_ACCEPTED] = "accepted", [MINTD_ST_UPLOADING] = "uploading",
+        [MINTD_ST_UPLOADED] = "uploaded", [MINTD_ST_SIGNED] = "signed", [MINTD_ST_LANDED] = "landed",
+        [MINTD_ST_QUARANTINE] = "quarantined", [MINTD_ST_DONE] = "minted", [MINTD_ST_FAILED] = "failed",
+        [MINTD_ST_CANCELLED] = "cancelled", [MINTD_ST_MOVED] = "moved" };
+    return state < ARRAY_LEN(names) && names[state] ? names[state] : "unknown";
+}
+
+int cursor_get(struct call *c, struct mintd_str *ret)
+{
+    const char *hex = http_query(c->http, "cursor");
+    size_t n = hex ? strlen(hex) : 0;
+    if (!n) return 0;
+    char *raw = n % 2 || n > 1024 ? NULL : arena_alloc(c->mem, n / 2);
+    if (raw && !hex_decode((struct mintd_str){ hex, n }, raw, n / 2)) {
+        *ret = (struct mintd_str){ raw, n / 2 };
+        return 0;
+    }
+    call_problem(c, &(struct problem){ .status = 400, .code = "query.cursor", .pointer = "cursor" }, "is not a cursor of this list");
+    return -EINVAL;
+}
+
+void cursor_put(struct buf *b, struct mintd_str next)
+{
+    buf_puts(b, "\"");
+    buf_hex(b, next.p, next.n);
+    buf_puts(b, "\"");
+}
+
+int limit_get(struct call *c, uint32_t dflt, uint32_t max, uint32_t *ret)
+{
+    const char *text = http_query(c->http, "limit");
+    uint64_t n = dflt;
+    if (text && (str_u64(str_of(text), &n) || !n || n > max)) {
+        call_problem(c, &(struct problem){ .status = 400, .code = "query.limit", .pointer = "limit" },
+                     "must be a number from 1 to %u", max);
+        return -EINVAL;
+    }
+    *ret = (uint32_t)n;
+    return 0;
+}

@@ -1,0 +1,85 @@
+/* One API call, seen by its route: what was asked, memory that lives as long as it, answers, store reads. Loop thread. */
+#ifndef API_CALL_H
+#define API_CALL_H
+#include <stdbool.h>
+#include "api/auth.h"
+#include "api/httpd.h"
+#include "base/arena.h"
+#include "base/list.h"
+#include "base/metric.h"
+#include "pipe/pipe.h"
+
+struct call;
+enum { ROUTE_OPEN = 1,                         /* needs no key, answered while draining */
+    ROUTE_BODY = 2,                            /* takes a JSON body */
+    ROUTE_TEXT = 4,                            /* answers text, not JSON */
+    ROUTE_QUIET = 8 };                         /* its access line is logged at debug */
+struct route {
+    const char *method, *path, *name;          /* path: `{}` stands for one decoded segment; name: metric label */
+    unsigned flags;
+    void   (*start)(struct call *);            /* headers were checked; without ROUTE_BODY the request is whole */
+    size_t (*data)(struct call *, const char *p, size_t n);
+    void   (*end)(struct call *);
+    void   (*gone)(struct call *, bool sent);  /* answered or left: give back what the route holds */
+    void   (*drain)(struct call *);            /* the daemon is stopping: answer soon */
+};
+extern const struct route api_routes[];
+extern const size_t api_n_routes;
+
+struct api {
+    struct loop *loop;
+    struct conf *conf;
+    struct pipe *pipe;
+    struct httpd *tcp, *local;
+    struct auth auth;
+    struct list calls;
+    uint32_t n_calls, n_work;                  /* alive; of those, not yet answered and not ROUTE_OPEN */
+    bool draining, freed;
+    loop_fn *drained;
+    void *drained_arg;
+    struct loop_timer *drain_timer;
+    struct metric *requests, *seconds, *in_flight;
+};
+
+enum { CALL_PARAMS = 2, CALL_ID = 64 };
+struct call {
+    struct list link;
+    struct api *api;
+    struct http_req *http;                     /* NULL: the client is gone or has its answer */
+    const struct route *route;
+    char id[CALL_ID + 1];                      /* request id */
+    struct mintd_str param[CALL_PARAMS];
+    struct arena *mem;
+    struct call_kept { struct call_kept *next; struct arena *mem; } *kept;   /* answers of the store still in use */
+    void *state;                               /* the route's, in mem */
+    void *load;                                /* of the read in progress, in mem */
+    uint64_t started_us, bytes;
+    unsigned refs, status;
+    bool answered, counted;
+};
+
+/* ---- answering; each at most once per call. A call that is already answered or gone drops the answer. */
+void call_json(struct call *, unsigned status, struct buf *body, const struct http_header *headers);
+void call_text(struct call *, unsigned status, const char *type, struct buf *body);
+/* problem+json: pointer NULL or empty: no errors[] entry; members: NULL or more JSON members, each with a leading comma */
+struct problem { unsigned status; const char *code, *pointer; const char *members; const struct http_header *headers; bool close; };
+void call_problem(struct call *, const struct problem *, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void call_memory(struct call *);               /* 503 server.memory */
+bool call_open(const struct call *);           /* is an answer still wanted? */
+
+/* ---- reading the store. fn runs once with the rows, which live as long as the call; not at all when the query failed (the
+ * problem was answered) or nobody wants the answer any more. */
+typedef void call_rows_fn(struct call *, const struct mintd_res *);
+void call_query(struct call *, const struct mintd_query *, uint32_t flags, call_rows_fn *fn);
+void call_ref(struct call *);
+void call_unref(struct call *);
+
+/* ---- small things for questions and answers */
+bool call_decode(struct call *, struct mintd_str *);       /* percent-decodes in place of the call; false: answered with 400 */
+void json_time(struct buf *, const char *name, int64_t ms);                /* ,"name":"2026-01-02T03:04:05.678Z"; nothing for 0 */
+void json_str(struct buf *, const char *name, struct mintd_str);           /* ,"name":"..."; nothing for an empty one */
+const char *state_name(uint32_t state);        /* of a chunk */
+int  cursor_get(struct call *, struct mintd_str *ret);                     /* ?cursor=; -EINVAL: answered */
+void cursor_put(struct buf *, struct mintd_str next);                      /* as a JSON string */
+int  limit_get(struct call *, uint32_t dflt, uint32_t max, uint32_t *ret); /* ?limit=; -EINVAL: answered */
+#endif

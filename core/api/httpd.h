@@ -1,0 +1,53 @@
+/* The HTTP server behind a narrow wall: everything that knows the library (libmicrohttpd, external epoll on the loop) is in
+ * httpd.c, so that it can be swapped. One struct httpd per listener. Owns sockets, connections, parsing, framing, timeouts and
+ * the guard against ambiguous framing; knows no route and no format. Loop thread. */
+#ifndef API_HTTPD_H
+#define API_HTTPD_H
+#include <stdbool.h>
+#include <stdint.h>
+#include "base/loop.h"
+#include "base/str.h"
+
+enum { HTTPD_HEADER_MAX = 16 * 1024, HTTPD_HEADERS_MAX = 100, HTTPD_DISCARD_MAX = 64 * 1024 };
+
+struct httpd;
+struct http_req {                              /* one request, from its last header byte to `gone` */
+    const char *method, *path;                 /* path as sent, still percent-encoded, without query */
+    const char *bad;                           /* the guard's objection (400, then the connection closes); NULL: none */
+    unsigned bad_status;
+    uint64_t length;                           /* Content-Length; 0 if none */
+    bool     chunked, expects;                 /* transfer coding; Expect: 100-continue */
+    char     peer[56];                         /* address without port, or "unix" */
+    void    *user;                             /* the handler's */
+};
+struct httpd_fns {
+    void   (*begin)(void *arg, struct http_req *);                         /* headers are there */
+    size_t (*data)(void *arg, struct http_req *, const char *p, size_t n); /* body bytes taken; fewer: pause */
+    void   (*end)(void *arg, struct http_req *);                           /* the body is whole (or there is none) */
+    void   (*gone)(void *arg, struct http_req *, bool sent);               /* last call; sent: the answer went out whole */
+};
+struct httpd_limits {
+    uint32_t connections, per_ip;
+    int64_t  header_ms, idle_ms;
+    uint64_t discard;                          /* body bytes read on after an early answer before the connection is cut */
+};
+struct http_header { const char *name, *value; };
+
+/* Makes and binds the socket; port 0 picks one. unix_path NULL: TCP. 0, -errno with one line in err. */
+int  httpd_bind(struct loop *, const char *address, uint16_t port, const char *unix_path, const struct httpd_limits *,
+                const struct httpd_fns *, void *arg, struct buf *err, struct httpd **ret);
+int  httpd_open(struct httpd *, struct buf *err);           /* listens and serves */
+void httpd_limit(struct httpd *, const struct httpd_limits *);             /* from now on */
+void httpd_close(struct httpd *);                           /* takes no new connections */
+struct httpd *httpd_free(struct httpd *);                   /* ends everything, `gone` is called for each request; NULL ok */
+uint16_t httpd_port(const struct httpd *);
+uint32_t httpd_connections(const struct httpd *);
+/* first value or NULL; count (NULL ok): how often the header is there */
+const char *http_header(const struct http_req *, const char *name, unsigned *ret_count);
+const char *http_query(const struct http_req *, const char *name);         /* as sent; NULL: not there */
+/* Once per request, at any time between begin and gone. body is taken. What is left of the request body is read and dropped,
+ * or the connection closes behind the answer. headers end with a NULL name. */
+void http_answer(struct http_req *, unsigned status, struct buf *body, const struct http_header *headers, bool close);
+void http_pause(struct http_req *);                         /* inside data: no more data until http_resume */
+void http_resume(struct http_req *);
+#endif

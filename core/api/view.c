@@ -1,0 +1,341 @@
+/* Batches as the API shows them: counters, states, lists, tickets; and steering (cancel, retry). Reads through call_query.
+ * Loop thread. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include "api/batch.h"
+
+/* ---- one view */
+
+struct load { struct batch_view *view; bool chunks; void (*fn)(struct call *); };
+struct view_state { struct batch_view *views; uint32_t n, at; struct mintd_str next; };
+
+static const struct mintd_db_chunk *chunk_rows(const struct mintd_res *res) { return res->rows.p; }
+
+static void count_chunks(struct batch_view *v, const struct mintd_res *res)
+{
+    const struct mintd_db_chunk *chunk = chunk_rows(res);
+    for (uint32_t i = 0; i < res->rows.n; i++) {
+        uint32_t state = chunk[i].state < ARRAY_LEN(v->mints) ? chunk[i].state : 0;
+        if (chunk[i].kind == MINTD_TRANSFER) v->deliveries[state]++;
+        else v->mints[state]++;
+        v->begun = v->begun || state != MINTD_ST_ACCEPTED;
+    }
+}
+
+static void query_chunks(struct call *c, struct mintd_str cursor);
+static void on_chunks(struct call *c, const struct mintd_res *res)
+{
+    struct load *l = c->load;
+    count_chunks(l->view, res);
+    if (l->chunks && res->next.n) {
+        query_chunks(c, res->next);
+        return;
+    }
+    l->view->listed = l->chunks;
+    l->fn(c);
+}
+
+static void query_chunks(struct call *c, struct mintd_str cursor)
+{
+    const struct load *l = c->load;
+    /* without the list one chunk that is past ACCEPTED is enough to know that work began */
+    uint64_t states = l->chunks ? 0 : UINT64_C(0xffff) & ~(UINT64_C(1) << MINTD_ST_ACCEPTED);
+    call_query(c, &(struct mintd_query){ .kind = MINTD_DB_CHUNK, .request = l->view->request->id, .states = states,
+                                         .max = l->chunks ? 10000 : 1, .cursor = cursor }, 0, on_chunks);
+}
+
+static void on_count(struct call *c, const struct mintd_res *res)
+{
+    struct load *l = c->load;
+    struct batch_view *v = l->view;
+    if (res->rows.n) v->count = *(const struct mintd_db_count *)res->rows.p;
+    v->begun = v->count.open < v->request->n_items;
+    if (l->chunks || !v->begun) query_chunks(c, (struct mintd_str){ NULL, 0 });
+    else l->fn(c);
+}
+
+void batch_view_load(struct call *c, struct batch_view *v, bool chunks, void (*fn)(struct call *))
+{
+    if (!c->load) c->load = arena_alloc(c->mem, sizeof(struct load));
+    if (!c->load) return call_memory(c);
+    *(struct load *)c->load = (struct load){ v, chunks, fn };
+    call_query(c, &(struct mintd_query){ .kind = MINTD_DB_COUNT, .request = v->request->id }, 0, on_count);
+}
+
+bool batch_settled(const struct batch_view *v)
+{
+    return v->count.done + v->count.failed + v->count.cancelled >= v->request->n_items;
+}
+
+const char *batch_state(const struct batch_view *v)
+{
+    if (!batch_settled(v)) return v->begun ? "running" : "accepted";
+    if (v->count.done == v->request->n_items) return "completed";
+    if (v->count.done) return "partial";
+    return v->count.failed ? "failed" : "cancelled";
+}
+
+static void put_states(struct buf *b, const char *name, const uint32_t *n)
+{
+    const char *comma = "";
+    buf_printf(b, ",\"%s\":{", name);
+    for (uint32_t i = 0; i < 16; i++) {
+        if (!n[i]) continue;
+        buf_printf(b, "%s\"%s\":%u", comma, state_name(i), n[i]);
+        comma = ",";
+    }
+    buf_puts(b, "}");
+}
+
+void batch_view_put(struct buf *b, const struct batch_view *v)
+{
+    const struct mintd_db_request *q = v->request;
+    const struct mintd_db_count *n = &v->count;
+    buf_printf(b, "{\"batchId\":\"%" PRIu64 "\"", q->id);
+    json_str(b, "venueId", v->venue);
+    buf_printf(b, ",\"state\":\"%s\"", batch_state(v));
+    json_time(b, "createdAt", q->created_at);
+    json_time(b, "sealedAt", q->sealed_at);
+    json_time(b, "cancelledAt", q->cancel_at);
+    json_time(b, "finishedAt", q->finished_at);
+    buf_printf(b, ",\"summary\":{\"total\":%" PRIu64 ",\"succeeded\":%" PRIu64 ",\"failed\":%" PRIu64 "}", q->n_items, n->done,
+               n->failed + n->cancelled);
+    buf_printf(b, ",\"items\":{\"open\":%" PRIu64 ",\"quarantined\":%" PRIu64 ",\"minted\":%" PRIu64 ",\"failed\":%" PRIu64
+               ",\"cancelled\":%" PRIu64 "},\"fee\":\"%" PRIu64 "\"", n->open, n->quarantined, n->done, n->failed, n->cancelled, n->fee);
+    if (v->listed) {
+        put_states(b, "chunks", v->mints);
+        put_states(b, "deliveries", v->deliveries);
+    }
+    buf_printf(b, ",\"links\":{\"self\":\"/v1/batches/%" PRIu64 "\",\"tickets\":\"/v1/batches/%" PRIu64 "/tickets\"}}", q->id, q->id);
+}
+
+/* ---- GET /v1/batches/{id} */
+
+int batch_id(struct call *c, struct mintd_str text, uint64_t *ret)
+{
+    uint64_t id = 0;
+    if (!str_u64(text, &id) && id && id < UINT64_C(1) << 39) {
+        *ret = id;
+        return 0;
+    }
+    call_problem(c, &(struct problem){ .status = 404, .code = "batch.unknown" }, "there is no batch " STR_FMT, STR_ARG(text));
+    return -EINVAL;
+}
+
+static struct view_state *view_state(struct call *c, uint32_t n)
+{
+    struct view_state *s = arena_alloc(c->mem, sizeof *s);
+    if (s) s->views = arena_array(c->mem, n ? n : 1, sizeof *s->views);
+    if (!s || !s->views) return call_memory(c), NULL;
+    s->n = n;
+    c->state = s;
+    return s;
+}
+
+static void answer_view(struct call *c)
+{
+    struct view_state *s = c->state;
+    struct buf b = { 0 };
+    batch_view_put(&b, s->views);
+    buf_puts(&b, "\n");
+    call_json(c, 200, &b, NULL);
+}
+
+enum { CHUNKS_SHOWN = 10000 };                 /* larger batches show their chunks only with ?verbose */
+
+static void on_venue(struct call *c, const struct mintd_res *res)
+{
+    struct view_state *s = c->state;
+    if (res->rows.n) s->views->venue = ((const struct mintd_db_venue *)res->rows.p)->name;
+    bool chunks = s->views->request->n_items <= CHUNKS_SHOWN || http_query(c->http, "verbose");
+    batch_view_load(c, s->views, chunks, answer_view);
+}
+
+static void on_request(struct call *c, const struct mintd_res *res)
+{
+    const struct mintd_db_request *q = res->rows.p;
+    if (!res->rows.n || q->state != MINTD_RQ_SEALED) {
+        call_problem(c, &(struct problem){ .status = 404, .code = "batch.unknown" }, "there is no batch " STR_FMT, STR_ARG(c->param[0]));
+        return;
+    }
+    struct view_state *s = view_state(c, 1);
+    if (!s) return;
+    s->views->request = q;
+    call_query(c, &(struct mintd_query){ .kind = MINTD_DB_VENUE, .ids = VEC(&q->venue, 1) }, 0, on_venue);
+}
+
+void batch_get(struct call *c)
+{
+    uint64_t id = 0;
+    if (batch_id(c, c->param[0], &id)) return;
+    call_query(c, &(struct mintd_query){ .kind = MINTD_DB_REQUEST, .ids = VEC(&id, 1) }, 0, on_request);
+}
+
+/* ---- GET /v1/batches */
+
+static void answer_list(struct call *c)
+{
+    struct view_state *s = c->state;
+    struct buf b = { 0 };
+    const char *comma = "";
+    buf_puts(&b, "{\"batches\":[");
+    for (uint32_t i = 0; i < s->n; i++) {
+        buf_puts(&b, comma);
+        batch_view_put(&b, &s->views[i]);
+        comma = ",";
+    }
+    buf_puts(&b, "]");
+    if (s->next.n) {
+        buf_puts(&b, ",\"next\":");
+        cursor_put(&b, s->next);
+    }
+    buf_puts(&b, "}\n");
+    call_json(c, 200, &b, NULL);
+}
+
+static void load_next(struct call *c)
+{
+    struct view_state *s = c->state;
+    if (s->at == s->n) answer_list(c);
+    else batch_view_load(c, &s->views[s->at++], false, load_next);
+}
+
+static void on_list_venues(struct call *c, const struct mintd_res *res)
+{
+    struct view_state *s = c->state;
+    const struct mintd_db_venue *venue = res->rows.p;
+    for (uint32_t i = 0; i < s->n; i++)
+        for (uint32_t k = 0; k < res->rows.n; k++)
+            if (venue[k].id == s->views[i].request->venue) s->views[i].venue = venue[k].name;
+    load_next(c);
+}
+
+static void on_requests(struct call *c, const struct mintd_res *res)
+{
+    const struct mintd_db_request *q = res->rows.p;
+    struct view_state *s = view_state(c, res->rows.n);
+    uint64_t *venues = arena_array(c->mem, res->rows.n ? res->rows.n : 1, sizeof *venues);
+    uint32_t n = 0, n_venues = 0;
+    if (!s || !venues) return call_memory(c);
+    for (uint32_t i = 0; i < res->rows.n; i++) {
+        if (q[i].state != MINTD_RQ_SEALED) continue;
+        s->views[n++].request = &q[i];
+        uint32_t k = 0;
+        while (k < n_venues && venues[k] != q[i].venue) k++;
+        if (k == n_venues) venues[n_venues++] = q[i].venue;
+    }
+    s->n = n;
+    s->next = res->next;
+    if (!n) answer_list(c);
+    else call_query(c, &(struct mintd_query){ .kind = MINTD_DB_VENUE, .ids = VEC(venues, n_venues) }, 0, on_list_venues);
+}
+
+static void list_requests(struct call *c, uint64_t venue)
+{
+    struct mintd_query q = { .kind = MINTD_DB_REQUEST, .venue = venue };
+    if (!limit_get(c, 20, 100, &q.max) && !cursor_get(c, &q.cursor)) call_query(c, &q, 0, on_requests);
+}
+
+static void on_named_venue(struct call *c, const struct mintd_res *res)
+{
+    if (res->rows.n) list_requests(c, ((const struct mintd_db_venue *)res->rows.p)->id);
+    else call_problem(c, &(struct problem){ .status = 404, .code = "venue.unknown" }, "no batch of this venue was ever accepted");
+}
+
+void batch_list(struct call *c)
+{
+    const char *venue = http_query(c->http, "venue");
+    struct mintd_str name = str_of(venue);
+    if (!venue) return list_requests(c, 0);
+    if (call_decode(c, &name)) call_query(c, &(struct mintd_query){ .kind = MINTD_DB_VENUE, .names = VEC(&name, 1) }, 0, on_named_venue);
+}
+
+/* ---- GET /v1/batches/{id}/tickets */
+
+static void put_item(struct buf *b, const struct mintd_db_item *it)
+{
+    uint64_t serial = 0;
+    buf_puts(b, "{\"ticketId\":");
+    buf_json(b, it->ticket);
+    buf_printf(b, ",\"state\":\"%s\"", state_name(it->state));
+    json_str(b, "signature", it->tx_id);
+    json_str(b, "metadataUri", it->uri);
+    json_str(b, "asset", it->asset);
+    if (it->asset.n && !str_u64(it->asset, &serial)) buf_printf(b, ",\"serial\":%" PRIu64, serial);
+    json_str(b, "recipient", it->recipient);
+    json_str(b, "code", it->slug);
+    if (it->delivery) buf_printf(b, ",\"delivery\":\"%s\"", state_name(it->delivered));
+    buf_puts(b, "}");
+}
+
+static void on_items(struct call *c, const struct mintd_res *res)
+{
+    const struct mintd_db_item *item = res->rows.p;
+    struct buf b = { 0 };
+    buf_puts(&b, "{\"tickets\":[");
+    for (uint32_t i = 0; i < res->rows.n; i++) {
+        if (i) buf_puts(&b, ",");
+        put_item(&b, &item[i]);
+    }
+    buf_puts(&b, "]");
+    if (res->next.n) {
+        buf_puts(&b, ",\"next\":");
+        cursor_put(&b, res->next);
+    }
+    buf_puts(&b, "}\n");
+    call_json(c, 200, &b, NULL);
+}
+
+static void on_tickets_request(struct call *c, const struct mintd_res *res)
+{
+    const struct mintd_db_request *q = res->rows.p;
+    struct mintd_query items = { .kind = MINTD_DB_ITEM };
+    if (!res->rows.n || q->state != MINTD_RQ_SEALED) {
+        call_problem(c, &(struct problem){ .status = 404, .code = "batch.unknown" }, "there is no batch " STR_FMT, STR_ARG(c->param[0]));
+        return;
+    }
+    items.request = q->id;
+    if (!limit_get(c, 100, 1000, &items.max) && !cursor_get(c, &items.cursor)) call_query(c, &items, 0, on_items);
+}
+
+void batch_tickets(struct call *c)
+{
+    uint64_t id = 0;
+    if (batch_id(c, c->param[0], &id)) return;
+    call_query(c, &(struct mintd_query){ .kind = MINTD_DB_REQUEST, .ids = VEC(&id, 1) }, 0, on_tickets_request);
+}
+
+/* ---- cancel and retry */
+
+static void on_steered(void *arg, int err, uint64_t n)
+{
+    struct call *c = arg;
+    static const struct http_header later[] = { { "Retry-After", "1" }, { NULL, NULL } };
+    struct buf b = { 0 };
+    if (err == -ENOENT)
+        call_problem(c, &(struct problem){ .status = 404, .code = "batch.unknown" }, "there is no batch " STR_FMT, STR_ARG(c->param[0]));
+    else if (err)
+        call_problem(c, &(struct problem){ .status = 503, .code = "server.busy", .headers = later }, "the batch cannot be changed now");
+    else {
+        buf_printf(&b, "{\"batchId\":\"" STR_FMT "\",\"tickets\":%" PRIu64 "}\n", STR_ARG(c->param[0]), n);
+        call_json(c, 200, &b, NULL);
+    }
+    call_unref(c);
+}
+
+void batch_cancel(struct call *c)
+{
+    uint64_t id = 0;
+    if (batch_id(c, c->param[0], &id)) return;
+    call_ref(c);
+    pipe_cancel(c->api->pipe, id, on_steered, c);
+}
+
+void batch_retry(struct call *c)
+{
+    uint64_t id = 0;
+    if (batch_id(c, c->param[0], &id)) return;
+    call_ref(c);
+    pipe_retry(c->api->pipe, id, on_steered, c);
+}
