@@ -13,6 +13,7 @@ static int load_attempt(struct chunk *c, const struct mintd_db_attempt *a)
     c->raw = a->bytes;
     c->bound = a->bound;
     c->fee_max = a->fee_cap;
+    c->signed_at = a->created_at;
     c->inherited = true;
     struct mintd_str rest = a->assets;
     uint32_t n = 0;
@@ -136,6 +137,7 @@ static void ended(void *arg, const struct mintd_applied *a)
         struct line *line = e.c->line;
         metric_add(e.p->m.chunks, str_of(chunk_state_name(e.to)), NONE, 1);
         bool mint = e.c->kind != MINTD_COLLECTION;
+        if (!mint && e.to == MINTD_ST_FAILED) e.c->col->state = MINTD_COL_PARKED;
         chunk_drop(e.p, e.c);
         if (mint && copy.value == 0) steer_mint_done(e.p, request);
         if (e.to == MINTD_ST_FAILED && mint) steer_failed(e.p, line, request);
@@ -167,6 +169,15 @@ static void out_of_memory(struct pipe *p, struct chunk *c)
     chunk_drop(p, c);
 }
 
+/* Nothing can be minted into a collection that was not made: it waits, with the reason, for a retry. */
+static void park(struct group *g, struct col *col, struct mintd_str slug, struct mintd_str msg)
+{
+    struct mintd_db_collection *row = GROUP_ROW(g, MINTD_DB_COLLECTION, mintd_db_collection);
+    if (row) *row = (struct mintd_db_collection){ .id = col->id, .from = col->state, .state = MINTD_COL_PARKED,
+        .park_reason = arena_printf(group_mem(g), STR_FMT ": " STR_FMT, STR_ARG(slug), STR_ARG(msg)) };
+    log_error("collection " STR_FMT " could not be made and waits: retry one of its batches to try again", STR_ARG(col->name));
+}
+
 static void end(struct pipe *p, struct chunk *c, struct group *proof, uint32_t to, struct mintd_str slug, struct mintd_str msg,
                 group_fn *fn, void *arg)
 {
@@ -178,6 +189,7 @@ static void end(struct pipe *p, struct chunk *c, struct group *proof, uint32_t t
     row->msg = arena_str(mem, msg);
     if (to == MINTD_ST_QUARANTINE) row->flags = 1;
     if (proof) group_absorb(g, proof);
+    if (c->kind == MINTD_COLLECTION && to == MINTD_ST_FAILED) park(g, c->col, slug, msg);
     struct buf body = { 0 };
     buf_puts(&body, "{\"code\":");
     buf_json(&body, slug);

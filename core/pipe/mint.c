@@ -312,10 +312,12 @@ static struct group *attempt_group(struct batch *b, uint32_t i)
     if (!a) { free(w); return NULL; }
     *w = (struct wrote){ b, i };
     struct arena *mem = group_mem(g);
+    c->signed_at = loop_wall_us(p->loop) / 1000;
     head->attempt_no = c->attempt_no + 1;
     *a = (struct mintd_db_attempt){ .chunk = c->id, .no = c->attempt_no + 1, .bound = c->bound, .fee_cap = c->fee_max,
         .network = arena_str(mem, b->line->chain->limits->network), .tx_id = arena_str(mem, c->tx_id),
-        .bytes = arena_str(mem, c->raw), .assets = join_assets(mem, c), .slot = p->slot, .epoch = p->epoch };
+        .bytes = arena_str(mem, c->raw), .assets = join_assets(mem, c), .slot = p->slot, .epoch = p->epoch,
+        .created_at = c->signed_at };
     if (cf && cf->spend_cap) watch_spend(g, c, (int64_t)c->fee_max, 0);
     return g;
 }

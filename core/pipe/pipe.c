@@ -268,7 +268,6 @@ static void deployment_pinned(void *arg, const struct mintd_applied *a)
         return;
     }
     slot_start(p);
-    LIST_EACH(l, &p->chains) chain_refresh(LIST_OF(l, struct chain, link));
 }
 
 static void pin_deployment(struct pipe *p)

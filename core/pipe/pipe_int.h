@@ -94,6 +94,7 @@ struct chunk {
     bool inherited;                          /* the attempt was signed before this process knew it: others may have sent it */
     bool ask_all, contradicted;
     uint64_t signed_ms, sent_ms, poll_at, resend_at, past_ms;
+    int64_t signed_at;                       /* wall clock: names the window its spending was reserved in */
 };
 
 /* ---- the book: gathers change groups, one commit at a time */

@@ -148,6 +148,7 @@ static void leases_read(void *arg, struct plug_reply *r)
     log_info("slot %u taken with epoch %llu", p->slot, (unsigned long long)p->epoch);
     p->state = PIPE_RUNNING;
     p->why = S("");
+    LIST_EACH(l, &p->chains) chain_refresh(LIST_OF(l, struct chain, link));
     renew_later(p);
     if (!p->started) { p->started = true; p->started_fn(p->started_arg, 0, ""); }
     slot_recover(p);

@@ -97,7 +97,7 @@ void steer_free(struct pipe *p)
 /* ---- cancel and retry: page by page over the request's chunks, each chunk a group of its own */
 struct steer {
     struct pipe *p;
-    uint64_t request, n;
+    uint64_t request, n, revived;            /* revived: the last collection of that kind */
     pipe_steer_fn *fn; void *arg;
     struct arena *mem;                       /* of the present page */
     struct mintd_str cursor;
@@ -137,12 +137,12 @@ static void settled(void *arg, const struct mintd_applied *a)
     page_done(o.s);                                        /* STALE, REFUSED: it moved on meanwhile, or was retried before */
 }
 
-static struct group *one_group(struct steer *s, const struct mintd_db_chunk *c)
+static struct group *one_group(struct steer *s, const struct mintd_db_chunk *c, uint64_t id, group_fn *fn)
 {
     struct one *o = malloc(sizeof *o);
-    struct group *g = o ? group_new(s->p, c->items.n, settled, o) : NULL;
+    struct group *g = o ? group_new(s->p, c->items.n, fn, o) : NULL;
     if (!g) { free(o); s->failed = true; return NULL; }
-    *o = (struct one){ s, c->n, c->id };
+    *o = (struct one){ s, c->n, id };
     s->pending++;
     return g;
 }
@@ -160,7 +160,7 @@ static void cancel_one(struct steer *s, const struct mintd_db_chunk *c)
         chunk_cancel_now(s->p, mine, settled, o);
         return;
     }
-    struct group *g = one_group(s, c);
+    struct group *g = one_group(s, c, c->id, settled);
     if (!g) return;
     struct mintd_db_chunk *row = GROUP_ROW(g, MINTD_DB_CHUNK, mintd_db_chunk);
     if (row) *row = (struct mintd_db_chunk){ .id = c->id, .kind = c->kind, .from = c->state, .state = MINTD_ST_CANCELLED,
@@ -170,7 +170,7 @@ static void cancel_one(struct steer *s, const struct mintd_db_chunk *c)
 
 static void retry_one(struct steer *s, const struct mintd_db_chunk *c)
 {
-    struct group *g = one_group(s, c);
+    struct group *g = one_group(s, c, c->id, settled);
     if (!g) return;
     const struct mintd_db_item *items = c->items.p;
     struct mintd_db_chunk *head = GROUP_ROW(g, MINTD_DB_CHUNK, mintd_db_chunk);
@@ -183,6 +183,27 @@ static void retry_one(struct steer *s, const struct mintd_db_chunk *c)
         for (uint32_t i = 0; i < c->items.n; i++)
             moves[i] = (struct mintd_db_member){ .item = items[i].id, .from_chunk = c->id, .to_chunk = 1, .pos = i, .kind = c->kind };
     }
+    book_add(s->p, g, BOOK_URGENT);
+}
+
+/* Its chunks wait for a collection whose creation failed: that is tried again. */
+static void revived(void *arg, const struct mintd_applied *a)
+{
+    struct one o = *(struct one *)arg;
+    struct col *col = lane_col(o.s->p, o.id);
+    if (col && a && a->verdict <= MINTD_REPEATED) col->state = MINTD_COL_NEW;
+    settled(arg, a);
+}
+
+static void revive(struct steer *s, const struct mintd_db_chunk *c)
+{
+    struct col *col = lane_col(s->p, c->collection);
+    if (s->revived == c->collection || (col && col->state != MINTD_COL_PARKED)) return;
+    struct group *g = one_group(s, c, c->collection, revived);
+    struct mintd_db_collection *row = g ? GROUP_ROW(g, MINTD_DB_COLLECTION, mintd_db_collection) : NULL;
+    if (!row) return;
+    *row = (struct mintd_db_collection){ .id = c->collection, .from = MINTD_COL_PARKED, .state = MINTD_COL_NEW };
+    s->revived = c->collection;
     book_add(s->p, g, BOOK_URGENT);
 }
 
@@ -199,15 +220,16 @@ static void page_read(void *arg, struct plug_reply *r)
     const struct mintd_db_chunk *rows = r->res->rows.p;
     for (uint32_t i = 0; i < r->res->rows.n; i++) {
         if (rows[i].kind == MINTD_COLLECTION) continue;
-        if (s->retry) { if (rows[i].items.n) retry_one(s, &rows[i]); }
-        else cancel_one(s, &rows[i]);
+        if (!s->retry) cancel_one(s, &rows[i]);
+        else if (rows[i].state == MINTD_ST_ACCEPTED) revive(s, &rows[i]);
+        else if (rows[i].items.n) retry_one(s, &rows[i]);
     }
     page_done(s);
 }
 
 static void page(struct steer *s)
 {
-    uint64_t states = s->retry ? STATE(FAILED) | STATE(CANCELLED) : STATE(ACCEPTED) | STATE(UPLOADING) | STATE(UPLOADED);
+    uint64_t states = s->retry ? STATE(ACCEPTED) | STATE(FAILED) | STATE(CANCELLED) : STATE(ACCEPTED) | STATE(UPLOADING) | STATE(UPLOADED);
     if (!query_chunks(s->p, s->request, states, s->cursor, s->retry ? 1 : 0, page_read, s)) steer_end(s, -EAGAIN);
 }
 

@@ -17,8 +17,6 @@ struct put {
     bool checking;
 };
 
-
-
 static uint32_t gate(const struct line *line) { return line->cf && line->cf->gate ? line->cf->gate : (uint32_t)MINTD_LOCAL; }
 
 void upload_add(struct pipe *p, struct chunk *c)

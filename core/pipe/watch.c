@@ -74,8 +74,7 @@ void watch_spend(struct group *g, const struct chunk *c, int64_t reserve, int64_
     struct mintd_db_spend *s = cf && cf->spend_cap ? GROUP_ROW(g, MINTD_DB_SPEND, mintd_db_spend) : NULL;
     if (!s) return;
     int64_t window = cf->spend_window_ms > 0 ? cf->spend_window_ms : 86400000;
-    int64_t now = loop_wall_us(c->line->pipe->loop) / 1000;
-    *s = (struct mintd_db_spend){ .scope = spend_scope(group_mem(g), c->line), .window_start = now - now % window,
+    *s = (struct mintd_db_spend){ .scope = spend_scope(group_mem(g), c->line), .window_start = c->signed_at - c->signed_at % window,
         .reserve = reserve, .spend = spend, .cap = cf->spend_cap };
 }
 
