@@ -177,8 +177,23 @@ def together(jobs, width):
 
 # ---- the suites
 
+def crash_points(total):
+    """tests/crash-points.txt names exactly the crash points of the source."""
+    with open(os.path.join(ROOT, "tests", "crash-points.txt"), encoding="ascii") as file:
+        listed = {line.split()[0] for line in file if line.strip() and not line.startswith("#")}
+    found = set()
+    for path in glob.glob(f"{ROOT}/core/**/*.c", recursive=True) + glob.glob(f"{ROOT}/plugins/*/*.c"):
+        with open(path, encoding="utf-8") as file:
+            found.update(re.findall(r'\bCRASH\("([^"]+)"\)', file.read()))
+    if listed == found:
+        total.passes()
+    else:
+        total.fails("tests/crash-points.txt", f"only listed: {sorted(listed - found)}, only in the source: {sorted(found - listed)}")
+
+
 def suite_scripts(total):
-    """every script of the tree parses; shell scripts pass shellcheck where it is installed"""
+    """every script of the tree parses, shell scripts pass shellcheck where it is installed, lists are complete"""
+    crash_points(total)
     for path in sorted(glob.glob(f"{ROOT}/t*/**/*.py", recursive=True)):
         code, output = stream([PYTHON, "-c", "import ast, sys; ast.parse(open(sys.argv[1]).read())", path], Progress("scripts"))
         total.fails(os.path.relpath(path, ROOT), output) if code else total.passes()

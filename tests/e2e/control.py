@@ -39,7 +39,7 @@ def both_ways_to_show_a_key_work(folder):
 
 @test
 def the_key_stays_out_of_the_log(folder):
-    with Daemon(folder, Config("solana-like", top={"log_level": "debug"})).start() as mintd:
+    with Daemon(folder, Config("solana-like", log={"level": "debug"})).start() as mintd:
         mintd.api().mint("venue-1", tickets("t", 3))
         check(mintd.key not in mintd.log, "the generated key is in the log")
 
@@ -146,7 +146,7 @@ def reloads_under_load_lose_no_request(folder):
     with Daemon(folder, config).start() as mintd:
         api = mintd.api()
         for turn in range(20):
-            config.pipeline["window"] = 8 + turn % 2
+            config.mint["window"] = 8 + turn % 2
             config.write(folder)
             mintd.signal(signal.SIGHUP)
             equal(api.mint("venue-1", tickets(f"r{turn}", 5)).status, 200)

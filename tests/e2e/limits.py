@@ -195,7 +195,7 @@ def little_memory_is_a_clean_end_or_a_refusal(folder):
 
 @test
 def the_log_pipe_may_break(folder):
-    config = Config("solana-like", top={"log_level": "debug"})
+    config = Config("solana-like", log={"level": "debug"})
     config.write(folder)
     with Daemon(folder, config).launch() as mintd:
         mintd.wait_ready()

@@ -178,7 +178,7 @@ def one_ticket_shows_its_history(folder):
 def slow(folder):
     """A chain that lets one transaction through at a time, slowly."""
     return Daemon(folder, Config("solana-like", chain={"latency": "500ms"},
-                                 pipeline={"mode": "fixed", "batch": 1, "max_workers": 1, "batch_delay": "0ms"})).start()
+                                 mint={"mode": "fixed", "batch": 1, "maxConcurrentWorkers": 1, "batch_delay": "0ms"})).start()
 
 
 @test

@@ -77,13 +77,13 @@ def the_shipped_files_pass_the_check(folder):
 @test
 def the_check_finds_every_mistake_with_file_and_line(folder):
     config = Config("solana-like")
-    config.top["log_levl"] = "info"
+    config.log["levl"] = "info"
     config.api["wait"] = 5000000000
     config.write(folder)
     done = run("-t", "-c", config.path(folder))
     equal(done.returncode, 1)
-    matches(done.stderr, r"mintd\.cfg:\d+: .*log_levl")
-    matches(done.stderr, r"(?i)did you mean.*log_level")
+    matches(done.stderr, r"mintd\.cfg:\d+: .*levl")
+    matches(done.stderr, r"(?i)did you mean.*level")
     check(len([line for line in done.stderr.splitlines() if "mintd.cfg:" in line]) >= 1, done.stderr)
 
 
