@@ -195,7 +195,7 @@ static void sealed(void *arg, const struct mintd_applied *a)
 {
     struct pipe_intake *in = arg;
     in->calls--;
-    CRASH("intake.sealed");
+    CRASH("intake.seal.after");
     if (!a) busy(in, "store.unavailable", "the store does not take writes now");
     else map_verdict(in, a);
     if (in->result.verdict == PIPE_ACCEPTED && in->over) {
@@ -309,7 +309,7 @@ static void staged(void *arg, struct plug_reply *r)
     pipe_called(in->pipe);
     in->calls--;
     in->busy = false;
-    CRASH("intake.staged");
+    CRASH("intake.stage.after");
     const struct mintd_applied *a = r->res->rows.p;
     if (r->out->cls != MINTD_OK) busy_call(in, r->out);
     else if (r->res->rows.n == 1 && a->verdict == MINTD_DUPLICATE) taken(in, a->value, a->detail);
@@ -327,6 +327,7 @@ static void stage(struct pipe_intake *in, struct slab *s)
         .venue = in->venue_id };
     in->calls++;
     in->busy = true;
+    CRASH("intake.stage.before");
     pipe_call(in->pipe, in->pipe->store, STORE_STAGE, 0, st, VEC(s->items, s->n), mem, staged, in);
     slab_free(s);
 }

@@ -156,7 +156,7 @@ static void claimed(void *arg, struct plug_reply *r)
 {
     struct pipe *p = arg;
     pipe_called(p);
-    CRASH("lane.claimed");
+    CRASH("lane.claim.after");
     struct claim *cl = r->out->cls == MINTD_OK && p->state == PIPE_RUNNING ? calloc(1, sizeof *cl) : NULL;
     uint64_t *ids = cl ? arena_array(r->mem, r->res->rows.n + 1, sizeof *ids) : NULL;
     if (!ids) {
@@ -225,6 +225,7 @@ static void claim(struct pipe *p, struct arena *mem, struct mintd_db_lane *lanes
     struct mintd_claim *c = k ? arena_alloc(mem, sizeof *c) : NULL;
     if (!c) { arena_free(mem); done(p, POLL_MS); return; }
     *c = (struct mintd_claim){ .size = sizeof *c, .slot = p->slot, .epoch = p->epoch };
+    CRASH("lane.claim.before");
     pipe_call(p, p->store, STORE_CLAIM, 1, c, VEC(lanes, k), mem, claimed, p);
 }
 

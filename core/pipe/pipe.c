@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/crash.h"
 #include "pipe/pipe_int.h"
 
 enum { START_RETRY_MS = 500, START_RETRY_CAP_MS = 10000, DRAIN_POLL_MS = 20 };
@@ -298,6 +299,7 @@ static void schema_read(void *arg, struct plug_reply *r)
 {
     struct pipe *p = arg;
     pipe_called(p);
+    CRASH("start.migrate.after");
     if (p->state == PIPE_DEAD) return;
     if (r->out->cls == MINTD_OK && r->res->rows.n == 1) {
         if (schema_usable(p, r->res->rows.p)) pin_deployment(p);
@@ -315,6 +317,7 @@ static void start_again(void *arg)
     p->start_timer = NULL;
     struct arena *mem = arena_new(0);
     if (!mem) { start_retry(p); return; }
+    CRASH("start.migrate.before");
     pipe_call(p, p->store, STORE_MIGRATE, p->conf->migrate ? 1 : 0, NULL, (struct mintd_vec){ 0 }, mem, schema_read, p);
 }
 

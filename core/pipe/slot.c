@@ -100,7 +100,7 @@ static void acquired(void *arg, const struct mintd_applied *a)
 {
     struct pipe *p = arg;
     if (!a || p->state == PIPE_DEAD) return;
-    CRASH("slot.acquired");
+    CRASH("slot.acquire.after");
     if (a->verdict > MINTD_REPEATED || !a->value || a->value > UINT32_MAX) {
         log_warn("no lease slot to take (verdict %u " STR_FMT "), trying again", a->verdict, STR_ARG(a->detail));
         p->lease_timer = loop_timer(p->loop, RETRY_MS, begin_again, p);
