@@ -228,7 +228,7 @@ static int check_string(struct check *c, const struct step *at)
     }
     if (c->p == c->end) return syntax(c, at, "string has no end");
     if (!ascii && !str_utf8((struct mintd_str){ start, (size_t)(c->p - start) }))
-        return fail(c, at, "json.utf8", "string is not valid UTF-8");
+        return c->p = start, fail(c, at, "json.utf8", "string is not valid UTF-8");
     c->p++;
     return 0;
 }

@@ -2,13 +2,14 @@
  * request, its chunks (for reasons and times) and its items. Loop thread. */
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include "api/batch.h"
 
 struct page { struct page *next; const struct mintd_res *res; };
+struct pages { struct page *first, **last; };
 struct settle {
     const struct mintd_db_request *request;
-    struct map chunks;                         /* by id */
-    struct page *first, **last;                /* of items */
+    struct pages chunks, items;                /* each in the order of ids */
     int64_t minted_at;                         /* the latest */
     bool replayed;
     const char *preference;
@@ -51,9 +52,23 @@ static void put_minted(struct buf *b, const struct mintd_db_item *it)
     buf_puts(b, "}");
 }
 
+static int by_id(const void *id, const void *chunk)
+{
+    uint64_t a = *(const uint64_t *)id, b = ((const struct mintd_db_chunk *)chunk)->id;
+    return a < b ? -1 : a > b;
+}
+
+static const struct mintd_db_chunk *chunk_of(const struct settle *s, uint64_t id)
+{
+    const struct mintd_db_chunk *found = NULL;
+    for (const struct page *p = s->chunks.first; p && !found; p = p->next)
+        if (p->res->rows.n) found = bsearch(&id, p->res->rows.p, p->res->rows.n, sizeof *found, by_id);
+    return found;
+}
+
 static void put_failed(struct buf *b, const struct settle *s, const struct mintd_db_item *it)
 {
-    const struct mintd_db_chunk *chunk = map_get(&s->chunks, it->chunk);
+    const struct mintd_db_chunk *chunk = chunk_of(s, it->chunk);
     struct mintd_str why = chunk && chunk->msg.n ? chunk->msg : it->slug;
     buf_puts(b, "{\"ticketId\":");
     buf_json(b, it->ticket);
@@ -68,7 +83,7 @@ static uint64_t put_items(struct buf *b, const struct settle *s, bool minted)
 {
     uint64_t n = 0;
     buf_puts(b, "[");
-    for (const struct page *p = s->first; p; p = p->next) {
+    for (const struct page *p = s->items.first; p; p = p->next) {
         const struct mintd_db_item *it = p->res->rows.p;
         for (uint32_t i = 0; i < p->res->rows.n; i++) {
             if ((it[i].state == MINTD_ST_DONE) != minted) continue;
@@ -92,7 +107,7 @@ static double duration(const struct call *c, const struct settle *s)
 
 static bool is_settled(const struct settle *s)
 {
-    for (const struct page *p = s->first; p; p = p->next)
+    for (const struct page *p = s->items.first; p; p = p->next)
         for (uint32_t i = 0; i < p->res->rows.n; i++)
             if (((const struct mintd_db_item *)p->res->rows.p)[i].state < MINTD_ST_DONE) return false;
     return true;
@@ -117,7 +132,6 @@ static void finish(struct call *c, struct settle *s)
 {
     if (is_settled(s)) answer(c, s);
     else batch_accepted(c, s->request->id, s->request->n_items, "running", s->replayed, s->preference);
-    map_free(&s->chunks);
 }
 
 /* ---- reading, page by page */
@@ -128,14 +142,20 @@ static void query_page(struct call *c, uint32_t kind, struct mintd_str cursor, c
     call_query(c, &(struct mintd_query){ .kind = kind, .request = s->request->id, .max = 10000, .cursor = cursor }, 0, fn);
 }
 
+static bool add_page(struct call *c, struct pages *to, const struct mintd_res *res)
+{
+    struct page *p = arena_alloc(c->mem, sizeof *p);
+    if (!p) return call_memory(c), false;
+    *p = (struct page){ NULL, res };
+    *to->last = p;
+    to->last = &p->next;
+    return true;
+}
+
 static void on_items(struct call *c, const struct mintd_res *res)
 {
     struct settle *s = c->load;
-    struct page *p = arena_alloc(c->mem, sizeof *p);
-    if (!p) return call_memory(c);
-    *p = (struct page){ NULL, res };
-    *s->last = p;
-    s->last = &p->next;
+    if (!add_page(c, &s->items, res)) return;
     if (res->next.n) query_page(c, MINTD_DB_ITEM, res->next, on_items);
     else finish(c, s);
 }
@@ -144,11 +164,9 @@ static void on_chunks(struct call *c, const struct mintd_res *res)
 {
     struct settle *s = c->load;
     const struct mintd_db_chunk *chunk = res->rows.p;
-    for (uint32_t i = 0; i < res->rows.n; i++) {
-        if (chunk[i].kind != MINTD_MINT) continue;
-        if (chunk[i].minted_at > s->minted_at) s->minted_at = chunk[i].minted_at;
-        if (chunk[i].msg.n && map_put(&s->chunks, chunk[i].id, (void *)(uintptr_t)&chunk[i])) return call_memory(c);
-    }
+    for (uint32_t i = 0; i < res->rows.n; i++)
+        if (chunk[i].kind == MINTD_MINT && chunk[i].minted_at > s->minted_at) s->minted_at = chunk[i].minted_at;
+    if (!add_page(c, &s->chunks, res)) return;
     if (res->next.n) query_page(c, MINTD_DB_CHUNK, res->next, on_chunks);
     else query_page(c, MINTD_DB_ITEM, (struct mintd_str){ NULL, 0 }, on_items);
 }
@@ -165,7 +183,8 @@ void batch_answer(struct call *c, uint64_t request, bool replayed, const char *p
 {
     struct settle *s = arena_alloc(c->mem, sizeof *s);
     if (!s) return call_memory(c);
-    s->last = &s->first;
+    s->chunks.last = &s->chunks.first;
+    s->items.last = &s->items.first;
     s->replayed = replayed;
     s->preference = preference;
     c->load = s;
