@@ -215,6 +215,11 @@ void chunk_cancel_now(struct pipe *p, struct chunk *c, group_fn *fn, void *arg)
     end(p, c, NULL, MINTD_ST_CANCELLED, S("pipe.cancelled"), S("cancelled on request"), fn, arg);
 }
 
+void chunk_end_empty(struct pipe *p, struct chunk *c)
+{
+    end(p, c, NULL, MINTD_ST_CANCELLED, S("pipe.nothing_to_deliver"), S("no item of it names a receiver"), NULL, NULL);
+}
+
 void chunk_quarantine(struct pipe *p, struct chunk *c, const char *slug, struct mintd_str msg)
 {
     log_error("chunk %llu quarantined: " STR_FMT " (%s): needs an operator's verdict", (unsigned long long)c->id, STR_ARG(msg), slug);

@@ -21,7 +21,7 @@ struct batch {
     uint32_t calls;                          /* answers outstanding in the present step */
     const struct mintd_outcome *failed;      /* of a call in the present step */
     enum retry_stage stage;
-    uint32_t commits;
+    uint32_t commits, asked[BATCH_MAX];      /* asked: items of the intent, by place in c */
 };
 
 /* ---- ready */
@@ -35,12 +35,17 @@ static void by_id(struct list *head, struct chunk *c)
     at->next = &c->link;
 }
 
-void mint_add(struct pipe *p, struct chunk *c)
+static void put_back(struct chunk *c)
 {
-    (void)p;
     c->busy = false;
     by_id(&c->col->ready, c);
     if (!c->col->ring.next) list_add(&c->line->cols, &c->col->ring);
+}
+
+void mint_add(struct pipe *p, struct chunk *c)
+{
+    (void)p;
+    put_back(c);
     mint_kick(c->line);
 }
 
@@ -173,7 +178,7 @@ static void judge_sent(struct cast *cast, uint32_t i, const struct mintd_sent *r
         if (why->cls == MINTD_THROTTLED) chain_refused(line->chain, rows[k].route, c->kind, why->retry_ms);
         if (!mildest || why->cls < mildest->cls) mildest = why;
     }
-    bool first = c->sends == 1 && !c->inherited && answers;
+    bool first = c->sends == 1 && !c->inherited && answers && answers >= c->n_routes;
     if (taken || unknown || !mildest) {
         if (unknown && !taken) pace_window_bad(&line->window, 0, line->chain->landing_ms, loop_now_ms(p->loop));
         watch_add(p, c);
@@ -531,14 +536,18 @@ static void sign(struct batch *b)
 }
 
 /* ---- prepare */
-static bool *bad_items(const struct mintd_plan *plan, uint32_t n, struct arena *mem, uint32_t *ret_n)
+/* A delivery leaves out what has no receiver, so places in its intent are not places in its chunk. */
+static bool in_intent(const struct chunk *c, uint32_t i) { return c->kind != MINTD_TRANSFER || c->items[i].recipient.n; }
+
+static bool *bad_items(const struct mintd_plan *plan, const struct chunk *c, struct arena *mem, uint32_t *ret_n)
 {
     const struct mintd_bad *rows = plan->bad.p;
-    bool *bad = arena_array(mem, n + 1, sizeof *bad);
-    for (uint32_t i = 0; bad && i < plan->bad.n; i++) {
-        if (rows[i].item >= n || bad[rows[i].item]) continue;
-        bad[rows[i].item] = true;
-        (*ret_n)++;
+    bool *bad = arena_array(mem, c->n_items + 1, sizeof *bad);
+    for (uint32_t i = 0, place = 0; bad && i < c->n_items; i++) {
+        if (!in_intent(c, i)) continue;
+        for (uint32_t k = 0; k < plan->bad.n; k++) bad[i] = bad[i] || rows[k].item == place;
+        *ret_n += bad[i];
+        place++;
     }
     return bad;
 }
@@ -552,14 +561,14 @@ static bool plan_fits(struct batch *b, uint32_t i)
     uint32_t n_bad = 0, n = c->n_items;
     if (plan->why) { reject(b, i, STAGE_PREPARE, plan->why); return false; }
     if (c->kind == MINTD_COLLECTION) return true;
-    bool *bad = bad_items(plan, n, b->mem, &n_bad);
+    bool *bad = bad_items(plan, c, b->mem, &n_bad);
     if (!bad) { reject(b, i, STAGE_PREPARE, &no_memory); return false; }
     if (n_bad && n == 1) {
         const struct mintd_bad *row = plan->bad.p;
         reject(b, i, STAGE_PREPARE, row->why ? row->why : &bad_answer);
         return false;
     }
-    if (!n_bad && plan->fit >= n) return true;
+    if (!n_bad && plan->fit >= b->asked[i]) return true;
     leave(b, i);
     chunk_unseat(p, c);
     chunk_split(p, c, NULL, bad, n_bad ? n : plan->fit);
@@ -591,7 +600,11 @@ static void prepare(struct batch *b)
     struct arena *mem = arena_new(0);
     if (!mem || arena_hold(mem, b->mem)) { arena_free(mem); reject_all(b, STAGE_PREPARE, &no_memory); return; }
     uint32_t n = 0;
-    for (uint32_t i = 0; i < b->n; i++) if (b->c[i]) b->intents[n++] = b->intents[i];
+    for (uint32_t i = 0; i < b->n; i++) {
+        if (!b->c[i]) continue;
+        b->asked[i] = b->intents[i].items.n;
+        b->intents[n++] = b->intents[i];
+    }
     pipe_call(b->line->pipe, b->line->chain->inst, CHAIN_PREPARE, 0, NULL, VEC(b->intents, n), mem, prepared, b);
 }
 
@@ -694,7 +707,7 @@ static bool put_items(struct batch *b, struct chunk *c, struct mintd_intent *in)
     uint32_t n = 0;
     for (uint32_t i = 0; i < c->n_items; i++) {
         const struct mintd_db_item *row = &c->items[i];
-        if (c->kind == MINTD_TRANSFER && !row->recipient.n) continue;  /* stays in the treasury */
+        if (!in_intent(c, i)) continue;                    /* stays in the treasury */
         items[n] = (struct mintd_item){ .id = row->id, .owner = row->recipient, .uri = row->uri, .attrs = row->body };
         if (meta_name(row->body, b->mem, &items[n].name)) return false;
         item_tag(b->mem, b->line->pipe, c->col, row->ticket, &items[n].tag);
@@ -743,6 +756,13 @@ static uint32_t batch_room(struct line *line)
     return room < most ? room : most;
 }
 
+/* What a split left of a delivery may have no receiver at all. */
+static bool anything_in(const struct chunk *c)
+{
+    for (uint32_t i = 0; i < c->n_items; i++) if (in_intent(c, i)) return true;
+    return c->kind == MINTD_COLLECTION;
+}
+
 static void gather(struct batch *b, uint64_t *ret_wait)
 {
     struct line *line = b->line;
@@ -750,12 +770,13 @@ static void gather(struct batch *b, uint64_t *ret_wait)
     while (b->n < room) {
         struct chunk *c = next_ready(line, loop_now_ms(line->pipe->loop), ret_wait);
         if (!c) break;
+        if (!anything_in(c)) { chunk_end_empty(line->pipe, c); continue; }
         struct mintd_str routes[SENT_ROUTES];
         uint32_t n = 0;
         uint64_t wait = chain_routes(line->chain, c, line->cf->broadcast_routes, routes, &n);
         if (!n) {
             if (wait < *ret_wait) *ret_wait = wait;
-            mint_add(line->pipe, c);
+            put_back(c);
             break;
         }
         b->c[b->n] = c;

@@ -167,6 +167,7 @@ void chunk_unseat(struct pipe *, struct chunk *);                  /* gives wind
 struct mintd_db_chunk *chunk_change(struct group *, const struct chunk *, uint32_t to);
 void chunk_fail(struct pipe *, struct chunk *, struct mintd_str slug, struct mintd_str msg, struct group *with_proof);
 void chunk_cancel_now(struct pipe *, struct chunk *, group_fn *, void *arg);
+void chunk_end_empty(struct pipe *, struct chunk *);               /* a delivery without a receiver */
 void chunk_quarantine(struct pipe *, struct chunk *, const char *slug, struct mintd_str msg);
 /* Items whose bit in alone[] is set get a chunk each, the rest stay together in chunks of at most `fit`. proof may be NULL. */
 void chunk_split(struct pipe *, struct chunk *, struct group *proof, const bool *alone, uint32_t fit);
