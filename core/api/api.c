@@ -60,7 +60,10 @@ int api_new(struct loop *loop, struct conf *conf, struct pipe *pipe, struct buf 
     api->requests = metric_new(METRIC_COUNTER, "mintd_http_requests_total", "route,code", "HTTP requests answered", NULL);
     api->seconds = metric_new(METRIC_HISTOGRAM, "mintd_http_request_seconds", "route", "time from a request's header to its answer", NULL);
     api->in_flight = metric_new(METRIC_GAUGE, "mintd_http_in_flight", NULL, "HTTP requests being worked on", NULL);
-    int rc = auth_load(&api->auth, loop, conf, err);
+    api->tokens = conf->api.rate;
+    api->filled_ms = loop_now_ms(loop);
+    api->stats = stats_new(loop, pipe);
+    int rc = api->stats ? auth_load(&api->auth, loop, conf, err) : -ENOMEM;
     if (!rc) rc = bind_all(api, err);
     if (rc) {
         api_free(api);
@@ -117,6 +120,7 @@ static void drained_soon(struct api *api)
 void api_drain(struct api *api, loop_fn *fn, void *arg)
 {
     api->draining = true;
+    stats_stop(api->stats);
     api->drained_arg = arg;
     LIST_EACH(it, &api->calls) {
         struct call *c = LIST_OF(it, struct call, link);
@@ -128,6 +132,7 @@ void api_drain(struct api *api, loop_fn *fn, void *arg)
 
 static void release(struct api *api)
 {
+    stats_free(api->stats);
     auth_free(&api->auth);
     conf_unref(api->conf);
     free(api);
@@ -145,6 +150,7 @@ struct api *api_free(struct api *api)
     if (!api) return NULL;
     loop_timer_del(api->drain_timer);
     api->drained = NULL;
+    if (api->stats) stats_stop(api->stats);
     httpd_free(api->tcp);
     httpd_free(api->local);
     api->tcp = api->local = NULL;

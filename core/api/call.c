@@ -1,6 +1,7 @@
 /* Calls: from a request's headers to its last byte. Owns the checks every route shares (guard, path, method, key, media types, size),
  * the answers and the store reads. Calls httpd.h, plug/, pipe/, base/. Loop thread. */
 #include <errno.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,7 +82,7 @@ static const char *title_of(unsigned status)
         { 400, "Bad Request" }, { 401, "Unauthorized" }, { 404, "Not Found" }, { 405, "Method Not Allowed" },
         { 406, "Not Acceptable" }, { 409, "Conflict" }, { 413, "Content Too Large" }, { 415, "Unsupported Media Type" },
         { 417, "Expectation Failed" }, { 422, "Unprocessable Content" }, { 431, "Request Header Fields Too Large" },
-        { 500, "Internal Server Error" }, { 503, "Service Unavailable" }, { 507, "Insufficient Storage" },
+        { 429, "Too Many Requests" }, { 500, "Internal Server Error" }, { 503, "Service Unavailable" }, { 507, "Insufficient Storage" },
     };
     for (size_t i = 0; i < ARRAY_LEN(titles); i++)
         if (titles[i].status == status) return titles[i].title;
@@ -354,6 +355,25 @@ static bool is_serving(struct call *c)
     return false;
 }
 
+/* A bucket that holds one minute's worth. */
+static bool within_rate(struct call *c)
+{
+    struct api *api = c->api;
+    double rate = api->conf->api.rate;                     /* per minute */
+    if (!rate || c->route->flags & (ROUTE_OPEN | ROUTE_QUIET)) return true;
+    uint64_t now = loop_now_ms(api->loop);
+    api->tokens += (double)(now - api->filled_ms) * rate / 60000;
+    if (api->tokens > rate) api->tokens = rate;
+    api->filled_ms = now;
+    if (api->tokens >= 1) return api->tokens -= 1, true;
+    char seconds[24];
+    snprintf(seconds, sizeof seconds, "%.0f", ceil((1 - api->tokens) * 60 / rate));
+    const struct http_header later[] = { { "Retry-After", seconds }, { NULL, NULL } };
+    call_problem(c, &(struct problem){ .status = 429, .code = "server.rate", .headers = later },
+                 "more than %u requests a minute (api.rate)", api->conf->api.rate);
+    return false;
+}
+
 static int hex_value(char h)
 {
     if (h >= '0' && h <= '9') return h - '0';
@@ -407,7 +427,7 @@ static void on_begin(void *arg, struct http_req *http)
         c->counted = true;
         c->api->n_work++;
     }
-    if (!is_framed(c) || !is_allowed(c) || !has_route(c, allow) || !is_serving(c) || !accepts(c) || !body_fits(c) || !decode_params(c))
+    if (!is_framed(c) || !is_allowed(c) || !has_route(c, allow) || !is_serving(c) || !within_rate(c) || !accepts(c) || !body_fits(c) || !decode_params(c))
         return;
     if (c->route->flags & ROUTE_BODY) c->route->start(c);
 }
@@ -453,6 +473,7 @@ static void on_gone(void *arg, struct http_req *http, bool sent)
     snprintf(status, sizeof status, "%u", c->answered ? c->status : 499);
     log_access(c, sent);
     metric_add(api->requests, route, str_of(status), 1);
+    stats_call(api->stats, http->path, c->answered ? c->status : 499);
     metric_observe(api->seconds, route, S(""), (double)(loop_now_us(api->loop) - c->started_us) / 1e6);
     metric_add(api->in_flight, S(""), S(""), -1);
     if (c->state && c->route->gone) c->route->gone(c, sent);

@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include "api/auth.h"
 #include "api/httpd.h"
+#include "api/stats.h"
 #include "base/arena.h"
 #include "base/list.h"
 #include "base/metric.h"
@@ -38,6 +39,8 @@ struct api {
     loop_fn *drained;
     void *drained_arg;
     struct loop_timer *drain_timer;
+    struct stats *stats;
+    double tokens; uint64_t filled_ms;         /* of the rate limit */
     struct metric *requests, *seconds, *in_flight;
 };
 

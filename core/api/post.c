@@ -89,6 +89,7 @@ static void accepted(struct call *c, const struct pipe_result *r)
     p->n_items = r->n_items;
     p->replayed = r->verdict == PIPE_REPLAYED;
     p->accepted = true;
+    if (!p->replayed) stats_accepted(c->api->stats, r->request, r->n_items, c->started_us);
     CRASH("api.accept.before_reply");
     if (p->wait_ms && r->n_items <= c->api->conf->api.sync_items && !c->api->draining)
         p->wait = pipe_wait(c->api->pipe, r->request, p->wait_ms, on_wait, c);

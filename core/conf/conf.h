@@ -83,6 +83,7 @@ struct conf_api {
     uint32_t sync_items; int64_t wait_ms;        /* larger batches, longer waits: 202 */
     int64_t  max_body, max_ticket; uint32_t max_items;       /* bytes, bytes of one ticket, tickets per request */
     uint32_t max_connections, max_connections_per_ip; int64_t header_ms, idle_ms;
+    uint32_t rate;                               /* requests per minute, health and metrics apart; 0: no limit */
 };
 struct conf {
     const char *file;

@@ -44,6 +44,7 @@ static const struct mintd_opt api[] = {
     { "max_items", "int", "100000", NULL, "most tickets in one request", 1, 16000000, 0 },
     { "max_connections", "int", "256", NULL, "open connections, all together", 1, 65535, 0 },
     { "max_connections_per_ip", "int", "64", NULL, "open connections from one address", 1, 65535, 0 },
+    { "rate", "int", "0", NULL, "requests per minute, health and metrics apart, 0: no limit", 0, 1000000, 0 },
     { "header_timeout", "duration", "10s", NULL, "a request's head must be complete by then", 100, 10 * MINUTE, 0 },
     { "idle_timeout", "duration", "60s", NULL, "a connection that is silent for so long is closed", SECOND, HOUR, 0 },
 };
