@@ -41,7 +41,7 @@ static const char help[] =
     "  -c, --config FILE  the main file; FILE's folder/conf.d/*.cfg and the environment override it\n"
     "  -t, --check        check only; no network, nothing is written\n"
     "  -T, --dump         as -t, then print the effective values\n"
-    "  --describe PLUGIN  print what a plugin publishes; with -c, of the plugin_dir that FILE names\n"
+    "  --describe PLUGIN  print what a plugin publishes; with -c, of the plugin_dir that FILE names; core: mintd's own options\n"
     "  --json             with --describe: one JSON object\n"
     "  --version, --help\n"
     "\n"
@@ -67,7 +67,10 @@ struct app {
 
 /* ---- small things */
 
-static void print_lines(struct mintd_str text) { fwrite(text.p, 1, text.n, stderr); }
+static void print(FILE *to, struct mintd_str text)
+{
+    if (text.n) fwrite(text.p, 1, text.n, to);
+}
 
 static void log_lines(struct mintd_str text)
 {
@@ -176,7 +179,7 @@ static int load(struct app *a, bool check_only, struct conf_errors *errs)
 
 static int say_errors(struct conf_errors *errs, int r)
 {
-    if (errs->text.n) print_lines(buf_view(&errs->text));
+    if (errs->text.n) print(stderr, buf_view(&errs->text));
     else if (r) fail("the configuration cannot be loaded: %s", strerror(-r));
     conf_errors_free(errs);
     return r ? EXIT_FAILURE : EXIT_SUCCESS;
@@ -464,7 +467,7 @@ static int check(struct app *a, bool dump)
     a->status = say_errors(&errs, r);
     if (!r && dump) conf_print(a->conf, &text);
     else if (!r) buf_printf(&text, "%s: ok, %u instances, %u pipelines\n", a->file, a->conf->n_instances, a->conf->n_pipelines);
-    fwrite(text.p, 1, text.n, stdout);
+    print(stdout, buf_view(&text));
     buf_free(&text);
     return finish(a);
 }
@@ -530,6 +533,12 @@ static int describe(const struct args *args)
     struct conf *conf = NULL;
     struct buf text = { 0 };
     char dir[4096];
+    if (!strcmp(args->plugin, "core")) {
+        conf_describe(args->json, &text);
+        print(stdout, buf_view(&text));
+        buf_free(&text);
+        return EXIT_SUCCESS;
+    }
     if (args->config && conf_load(args->config, &errs, &conf)) return say_errors(&errs, -EINVAL);
     if (conf) snprintf(dir, sizeof dir, STR_FMT, STR_ARG(conf->plugin_dir));
     else conf_plugin_dir(dir, sizeof dir);
@@ -537,7 +546,7 @@ static int describe(const struct args *args)
     if (r) fail(STR_FMT, STR_ARG(text.n ? buf_view(&text) : S("out of memory")));
     else {
         plug_file_describe(f, args->json, &text);
-        fwrite(text.p, 1, text.n, stdout);
+        print(stdout, buf_view(&text));
     }
     buf_free(&text);
     conf_unref(conf);

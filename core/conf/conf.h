@@ -33,6 +33,7 @@ bool conf_opts_equal(const struct conf_opts *, const struct conf_opts *, uint64_
 /* each option as `name = value;  # origin` lines, secrets as "***" */
 void conf_opts_print(const struct conf_opts *, struct buf *, int indent);
 void conf_table_print(const struct mintd_opt *table, uint32_t n, bool json, struct buf *);   /* for --describe and docs */
+void conf_describe(bool json, struct buf *);                                   /* every group of the core, as conf_table_print */
 /* "250ms" "5s" "2h" "1d"; "64 KiB" "33 MB"; decimals with units of `choices`. 0, -EINVAL, -ERANGE */
 int  conf_parse_duration(struct mintd_str, int64_t *ret_ms);
 int  conf_parse_size(struct mintd_str, int64_t *ret_bytes);

@@ -1,5 +1,6 @@
 /* Settings as text: the effective values with their origins (mintd -T) and option tables (mintd --describe). Secrets are never
  * printed. Owns nothing. Calls base/ only. Loop thread. */
+#include <stddef.h>
 #include <stdio.h>
 
 #include "conf/conf_int.h"
@@ -207,4 +208,29 @@ void conf_table_print(const struct mintd_opt *table, uint32_t n, bool json, stru
         else table_text(&table[i], b);
     }
     if (json) buf_puts(b, "]");
+}
+
+/* "pipelines.NAME.mint", as it is written */
+static void print_place(const struct schema *s, struct buf *b)
+{
+    ptrdiff_t i = s - conf_schema;
+    if (i == SCHEMA_TOP) buf_puts(b, "(top level)");
+    else if (i == SCHEMA_INSTANCE || i == SCHEMA_PIPELINE) buf_printf(b, "%s.NAME", s->group);
+    else if (i > SCHEMA_PIPELINE && i < SCHEMA_VENUE) buf_printf(b, "pipelines.NAME.%s", s->group);
+    else buf_printf(b, i == SCHEMA_VENUE ? "%s[]" : "%s", s->group);
+}
+
+void conf_describe(bool json, struct buf *b)
+{
+    if (json) buf_puts(b, "{\"name\":\"core\",\"groups\":[");
+    for (unsigned i = 0; i < SCHEMA_COUNT; i++) {
+        const struct schema *s = &conf_schema[i];
+        if (json) buf_puts(b, i ? ",{\"group\":\"" : "{\"group\":\"");
+        else if (i) buf_puts(b, "\n");
+        print_place(s, b);
+        buf_puts(b, json ? "\",\"options\":" : "\n");
+        conf_table_print(s->table, s->n, json, b);
+        if (json) buf_puts(b, "}");
+    }
+    buf_puts(b, json ? "]}\n" : "");
 }
