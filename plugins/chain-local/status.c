@@ -127,6 +127,7 @@ static void ask(struct look *k, struct route route, struct mintd_seen *s)
         return;
     }
     bool there = w && k->mine && w->fate != FATE_DROPPED && !(w->fate == FATE_ROLLED && view >= w->until);
+    there = there && view >= k->ld.rec.time;               /* a witness that lags has not even heard of it */
     if (!there || str_is(k->liar, route.name)) absent(k, s, view);
     else if (view >= w->land) executed(k, s, view);
     else s->state = MINTD_PENDING;

@@ -2,6 +2,7 @@
  * calls. Every reply lives until the kit is closed. */
 #ifndef CHAIN_LOCAL_KIT_H
 #define CHAIN_LOCAL_KIT_H
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdint.h>
