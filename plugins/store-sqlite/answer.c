@@ -154,10 +154,10 @@ bool call_begin(struct call *c, struct store *s, struct mintd_op *op, bool write
     }
     if (s->host->canceled(op)) { fail(c, -ECANCELED); return false; }
     int r = writes ? 0 : pick_reader(c);
+    if (r) { fail(c, r); return false; }
     c->db->call = c;
     c->db->text[0] = '\0';
-    if (r) fail(c, r);
-    return !r;
+    return true;
 }
 
 int call_fence(struct call *c)
