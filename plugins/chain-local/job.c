@@ -153,8 +153,9 @@ static void step(struct job *j)
 static int check_up(struct job *j)
 {
     struct local *l = j->l;
-    if (l->state == DOWN) return job_refuse(j, MINTD_TRANSIENT, "local.not_started", "the instance has not been started");
-    if (l->state == BROKEN) return job_refuse(j, MINTD_TRANSIENT, "local.ledger_broken", "%s", l->led.why);
+    uint32_t cls = j->run == seal_run ? MINTD_PERMANENT : MINTD_TRANSIENT;     /* the only class a seal has; of a whole call it condemns nobody */
+    if (l->state == DOWN) return job_refuse(j, cls, "local.not_started", "the instance has not been started");
+    if (l->state == BROKEN) return job_refuse(j, cls, "local.ledger_broken", "%s", l->led.why);
     return 0;
 }
 

@@ -213,7 +213,7 @@ int  job_lock(struct job *);                               /* lock, tail read an
 int  job_write(struct job *, const struct record *);       /* append and apply; 0, -errno */
 
 /* ---- the ops */
-int start_run(struct job *);
+int start_run(struct job *), seal_run(struct job *);
 mintd_op_fn op_start, op_drain, op_limits, op_prepare, op_seal, op_broadcast, op_status, op_inspect, op_list, op_find, op_estimate,
     op_wallet;
 #endif

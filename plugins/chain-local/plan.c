@@ -264,7 +264,7 @@ static void seal_one(struct job *j, const struct mintd_seal *s, struct mintd_tx 
     j->l->payer_known = true;
 }
 
-static int seal_run(struct job *j)
+int seal_run(struct job *j)
 {
     struct mintd_vec rows = j->req->rows;
     struct mintd_tx *out = job_mem(j, rows.n * sizeof *out);

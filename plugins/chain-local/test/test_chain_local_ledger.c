@@ -1,7 +1,9 @@
 /* The ledger file: several daemons on it, what a dead writer leaves behind, what a foreign hand does to it, and bytes that were
  * tampered with. */
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
 #include "kit.h"
@@ -301,6 +303,30 @@ static void test_damage_under_a_running_daemon_stops_it(void **state)
     kit_close(&k);
 }
 
+/* Room for half a record: nothing of it stays, nothing landed, and with room again the same bytes land. */
+static void test_a_full_disk(void **state)
+{
+    (void)state;
+    struct kit k;
+    open_fast(&k, NULL, "solana-like", "full");
+    struct mintd_str coll = make_collection(&k);
+    struct mintd_tx tx = make_mint(&k, coll, "full", 0, 2);
+    size_t whole = size_of(ledger_path("full"));
+    struct rlimit old, small;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    small = (struct rlimit){ whole + 100, old.rlim_max };
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    struct mintd_sent s = broadcast(&k, tx, NULL);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    assert_slug(s.why, MINTD_TRANSIENT, "local.ledger_full");
+    assert_int_equal(size_of(ledger_path("full")), whole);
+    assert_int_equal(status(&k, tx).state, MINTD_ABSENT);
+    send_ok(&k, tx);
+    assert_int_equal(settle(&k, tx).state, MINTD_LANDED);
+    kit_close(&k);
+}
+
 static void test_files_that_cannot_be_a_ledger(void **state)
 {
     (void)state;
@@ -467,7 +493,7 @@ int main(void)
         cmocka_unit_test(test_everything_is_there_after_a_restart), cmocka_unit_test(test_a_send_is_synced_before_it_is_answered),
         cmocka_unit_test(test_a_torn_tail_is_cut_at_every_byte), cmocka_unit_test(test_a_torn_tail_beside_a_running_daemon),
         cmocka_unit_test(test_damage_is_refused_and_named), cmocka_unit_test(test_damage_under_a_running_daemon_stops_it),
-        cmocka_unit_test(test_files_that_cannot_be_a_ledger), cmocka_unit_test(test_a_ledger_keeps_its_slots),
+        cmocka_unit_test(test_a_full_disk), cmocka_unit_test(test_files_that_cannot_be_a_ledger), cmocka_unit_test(test_a_ledger_keeps_its_slots),
         cmocka_unit_test(test_tampered_bytes_never_land), cmocka_unit_test(test_bytes_of_another_network),
         cmocka_unit_test(test_the_other_reader_agrees),
     };
