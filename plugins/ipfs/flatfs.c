@@ -336,7 +336,8 @@ static bool sharding_ok(struct ipfs *fs, struct trouble *t)
     if (fd < 0 && errno != ENOENT) return io_trouble(t, fs->path, "read SHARDING", errno);
     if (fd < 0) {
         if (!is_empty(fs->root))
-            return trouble(t, MINTD_PERMANENT, "ipfs.foreign", "%s: has files, but no SHARDING: it is no block store; name an empty folder", fs->path);
+            return trouble(t, MINTD_PERMANENT, "ipfs.foreign",
+                           "%s: has files, but no SHARDING: it is no block store; name an empty folder", fs->path);
         int r = write_sharding(fs);
         return r ? io_trouble(t, fs->path, "write SHARDING", -r) : true;
     }

@@ -55,7 +55,8 @@ static bool uri_parse(struct mintd_str uri, struct cid *ret, struct trouble *t)
     struct mintd_str cid = uri;
     if (uri.n > SCHEME_LEN && !memcmp(uri.p, SCHEME, SCHEME_LEN)) cid = (struct mintd_str){ uri.p + SCHEME_LEN, uri.n - SCHEME_LEN };
     if (!cid_parse(cid, ret)) return true;
-    return trouble(t, MINTD_PERMANENT, "ipfs.uri", "%.*s is no address this store can hold: ipfs://CID with SHA-256, raw or dag-pb, and no path",
+    return trouble(t, MINTD_PERMANENT, "ipfs.uri",
+                   "%.*s is no address this store can hold: ipfs://CID with SHA-256, raw or dag-pb, and no path",
                    (int)(uri.n < 100 ? uri.n : 100), uri.p);
 }
 
@@ -63,7 +64,8 @@ static bool source_trouble(struct trouble *t, int r)
 {
     switch (r) {
     case -ENODATA: return trouble(t, MINTD_PERMANENT, "ipfs.short", "the file is shorter than was announced");
-    case -EFBIG:   return trouble(t, MINTD_PERMANENT, "ipfs.too_large", "the file is larger than a tree of this profile can hold");
+    case -EFBIG:   return trouble(t, MINTD_PERMANENT, "ipfs.too_large",
+                                  "the file is larger than a tree of this profile can hold");
     default:       return trouble(t, MINTD_TRANSIENT, "ipfs.source", "the file cannot be read: %s", strerror(-r));
     }
 }
@@ -218,7 +220,8 @@ static int check_row(struct ipfs *s, struct mintd_op *op, const struct mintd_blo
     case -ENOENT: case -EBADMSG: check_absent(s, row, &w.at, r == -EBADMSG); break;
     case -ECANCELED: case -ENOMEM: return r;
     case -EPROTO:               trouble(t, MINTD_PERMANENT, "ipfs.block", "%s is no file or folder of UnixFS", text); break;
-    case -E2BIG:                trouble(t, MINTD_PERMANENT, "ipfs.block", "%s: the tree below it is too deep or too large to check", row->uri); break;
+    case -E2BIG:                trouble(t, MINTD_PERMANENT, "ipfs.block",
+                                        "%s: the tree below it is too deep or too large to check", row->uri); break;
     default:                    io_trouble(t, s->path, "read a block", -r);
     }
     return 0;

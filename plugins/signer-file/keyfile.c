@@ -57,9 +57,11 @@ static bool dir_ok(struct signer *s, int fd, struct trouble *t)
     struct stat st;
     if (fstat(fd, &st)) return io_trouble(t, s->dir, "", "look at it", errno);
     if (!owner_ok(&st))
-        return trouble(t, MINTD_PERMANENT, "signer.permissions", "%s: belongs to user %u: it must be this daemon's or root's", s->dir, st.st_uid);
+        return trouble(t, MINTD_PERMANENT, "signer.permissions",
+                       "%s: belongs to user %u: it must be this daemon's or root's", s->dir, st.st_uid);
     if (st.st_mode & 022)
-        return trouble(t, MINTD_PERMANENT, "signer.permissions", "%s: others may write there (mode %04o): chmod go-w", s->dir, st.st_mode & 07777);
+        return trouble(t, MINTD_PERMANENT, "signer.permissions",
+                       "%s: others may write there (mode %04o): chmod go-w", s->dir, st.st_mode & 07777);
     return true;
 }
 
@@ -71,7 +73,8 @@ int keyfile_dir(struct signer *s, struct trouble *t)
         fd = open(s->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     }
     if (fd < 0) {
-        trouble(t, MINTD_PERMANENT, "signer.dir", "%s: %s: name the folder of the keys, or set generate", s->dir, strerror(errno));
+        trouble(t, MINTD_PERMANENT, "signer.dir",
+                "%s: %s: name the folder of the keys, or set generate", s->dir, strerror(errno));
         return -1;
     }
     if (dir_ok(s, fd, t)) return fd;
@@ -123,14 +126,15 @@ static bool stat_ok(struct signer *s, const char *file, const struct stat *st, s
         return trouble(t, MINTD_PERMANENT, "signer.file", "%s/%s: %s: a key must be a regular file", s->dir, file,
                        S_ISDIR(st->st_mode) ? "is a folder" : "is a device, pipe or socket");
     if (!owner_ok(st))
-        return trouble(t, MINTD_PERMANENT, "signer.permissions", "%s/%s: belongs to user %u: it must be this daemon's or root's", s->dir, file,
-                       st->st_uid);
+        return trouble(t, MINTD_PERMANENT, "signer.permissions",
+                       "%s/%s: belongs to user %u: it must be this daemon's or root's", s->dir, file, st->st_uid);
     if (st->st_mode & 077)
-        return trouble(t, MINTD_PERMANENT, "signer.permissions", "%s/%s: others may use it (mode %04o): chmod 0600, and think about a new key",
+        return trouble(t, MINTD_PERMANENT, "signer.permissions",
+                       "%s/%s: others may use it (mode %04o): chmod 0600, and think about a new key",
                        s->dir, file, st->st_mode & 07777);
     if (st->st_size > FILE_MAX)
-        return trouble(t, MINTD_PERMANENT, "signer.size", "%s/%s: has %lld bytes, a key file at most %d", s->dir, file, (long long)st->st_size,
-                       FILE_MAX);
+        return trouble(t, MINTD_PERMANENT, "signer.size",
+                       "%s/%s: has %lld bytes, a key file at most %d", s->dir, file, (long long)st->st_size, FILE_MAX);
     return true;
 }
 
@@ -175,7 +179,8 @@ static int find(struct signer *s, int dir, const char *name, char file[FILE_NAME
             return -1;
         }
         if (found) {
-            trouble(t, MINTD_PERMANENT, "signer.several", "%s: both %s and %s are there for the key %s: remove one", s->dir, file, now, name);
+            trouble(t, MINTD_PERMANENT, "signer.several",
+                    "%s: both %s and %s are there for the key %s: remove one", s->dir, file, now, name);
             return -1;
         }
         found = 1;
@@ -201,14 +206,16 @@ bool keyfile_load(struct signer *s, int dir, const char *name, struct material *
     int found = find(s, dir, name, file, t);
     if (found < 0) return false;
     if (!found && !s->generate)
-        return trouble(t, MINTD_PERMANENT, "signer.missing", "%s: there is no %s, %s.key, %s.json or %s.pem: put the key there, or set generate",
+        return trouble(t, MINTD_PERMANENT, "signer.missing",
+                       "%s: there is no %s, %s.key, %s.json or %s.pem: put the key there, or set generate",
                        s->dir, name, name, name, name);
     if (!found && !generate(s, dir, name, m, file, t)) return false;
     if (!read_file(s, dir, file, m, t)) return false;
     crypto_sign_seed_keypair(pub, secret, m->seed);
     sodium_memzero(secret, sizeof secret);
     if (m->has_pub && memcmp(pub, m->pub, PUB))
-        return trouble(t, MINTD_PERMANENT, "signer.mismatch", "%s/%s: its public half belongs to another secret: the file is damaged", s->dir, file);
+        return trouble(t, MINTD_PERMANENT, "signer.mismatch",
+                       "%s/%s: its public half belongs to another secret: the file is damaged", s->dir, file);
     memcpy(m->pub, pub, PUB);
     if (!found) tell(s, name, file, pub);
     return true;

@@ -82,8 +82,10 @@ static bool load(struct signer *s, struct trouble *t)
     if (dir < 0) return false;
     uint8_t (*secrets)[SECRET] = guarded(s, s->n, SECRET);
     struct material *m = sodium_malloc(sizeof *m);
-    bool ok = secrets && m ? load_all(s, dir, secrets, m, t) : trouble(t, MINTD_TRANSIENT, "signer.memory", "no memory for the keys");
-    if (ok && sodium_mprotect_noaccess(secrets)) ok = trouble(t, MINTD_TRANSIENT, "signer.memory", "the memory of the keys cannot be protected");
+    bool ok = secrets && m ? load_all(s, dir, secrets, m, t) : trouble(t, MINTD_TRANSIENT, "signer.memory",
+                                                                       "no memory for the keys");
+    if (ok && sodium_mprotect_noaccess(secrets)) ok = trouble(t, MINTD_TRANSIENT, "signer.memory",
+                                                              "the memory of the keys cannot be protected");
     sodium_free(m);
     close(dir);
     if (ok) s->secrets = secrets;

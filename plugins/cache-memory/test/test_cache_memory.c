@@ -365,7 +365,7 @@ static void test_prefix_among_others(void **state)
     unsigned others = 0;
     struct mintd_kv prefix = { .key = S("old/") };
     fh_call_async(r.fh, &r.inst, DEL, NULL, 1, VEC(&prefix, 1), &gone, &finished);
-    for (; !finished; others++) {
+    for (const volatile bool *end = &finished; !*end; others++) {
         snprintf(key, sizeof key, "new/%u", others);
         put(&r, key, "v");
         del(&r, keys[others], 0);

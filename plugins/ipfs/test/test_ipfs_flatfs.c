@@ -36,7 +36,7 @@ static const struct mintd_host host = { .size = sizeof host, .sync = fake_sync, 
 
 static struct ipfs store_at(const char *path)
 {
-    static char copy[4096];
+    static char copy[8192];
     snprintf(copy, sizeof copy, "%s", path);
     ctx = (struct mintd_ctx){ 0 };
     return (struct ipfs){ .host = &host, .ctx = &ctx, .path = copy, .root = -1 };
