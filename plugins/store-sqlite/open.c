@@ -95,19 +95,19 @@ static bool header_ok(struct call *c)
     return false;
 }
 
-/* A file shorter than its pages, once nothing of it lies in the log any more. */
+/* A file shorter than the pages it had before all of the log went into it. In this order: another process may be writing. */
 static int length_check(struct call *c)
 {
     int log = 0, moved = 0;
     sqlite3_file *f = NULL;
     sqlite3_int64 size = 0;
     int64_t pages = 0, page = 0;
-    c->db->rc = sqlite3_wal_checkpoint_v2(c->db->h, "main", SQLITE_CHECKPOINT_PASSIVE, &log, &moved);
-    if (c->db->rc == SQLITE_BUSY || (!c->db->rc && log != moved)) return 0;
-    if (c->db->rc) return -EIO;
     int r = db_pragma(c->db, "PRAGMA page_count", &pages);
     if (!r) r = db_pragma(c->db, "PRAGMA page_size", &page);
     if (r) return r;
+    c->db->rc = sqlite3_wal_checkpoint_v2(c->db->h, "main", SQLITE_CHECKPOINT_PASSIVE, &log, &moved);
+    if (c->db->rc == SQLITE_BUSY || (!c->db->rc && log != moved)) return 0;
+    if (c->db->rc) return -EIO;
     if (sqlite3_file_control(c->db->h, "main", SQLITE_FCNTL_FILE_POINTER, &f) || f->pMethods->xFileSize(f, &size)) return 0;
     if (size >= pages * page) return 0;
     c->db->rc = SQLITE_CORRUPT;

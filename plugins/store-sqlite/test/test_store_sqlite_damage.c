@@ -211,11 +211,11 @@ static void truncated(void **state)
     world_here();
     size_t n;
     char *whole = get_file(f.path, &n);
-    static const size_t cuts[] = { 1, 99, 511, 512, 1000, 4096, 5000, 8192, 40960 };
+    static const size_t cuts[] = { 2, 99, 511, 512, 1000, 4096, 5000, 8192, 40960 };
     for (size_t i = 0; i < ARRAY_LEN(cuts); i++) {
         put_file(f.path, whole, cuts[i]);
         const struct fh_reply *r = start(NULL);
-        assert_int_equal(r->out.cls, MINTD_PERMANENT);
+        if (!r->out.cls) fail_msg("a file cut to %zu of %zu bytes was started", cuts[i], n);
         assert_out(r, MINTD_PERMANENT, "store.corrupt");
     }
     put_file(f.path, whole, n);
@@ -247,7 +247,7 @@ static void flipped(void **state)
     size_t n;
     char *whole = get_file(f.path, &n);
     int started = 0, refused = 0;
-    for (size_t at = 0; at < n; at += at < 100 ? 3 : 211) {
+    for (size_t at = 0; at < n; at += at < 100 ? 3 : 997) {
         whole[at] ^= 0x55;
         put_file(f.path, whole, n);
         bool verify = at % 2;
@@ -273,7 +273,7 @@ static void flipped(void **state)
         for (int k = 0; k < 3; k++) { snprintf(log, sizeof log, "%s%s", f.path, tails[k]); unlink(log); }
     }
     printf("# flipped: %d started, %d refused\n", started, refused);
-    assert_true(refused > 50 && started > 50);
+    assert_true(refused > 50 && started > 100);
     free(whole);
 }
 
