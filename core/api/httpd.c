@@ -468,7 +468,9 @@ const char *http_header(const struct http_req *pub, const char *name, unsigned *
 const char *http_query(const struct http_req *pub, const char *name)
 {
     const struct req *q = (const struct req *)(const void *)pub;
-    return MHD_lookup_connection_value(q->conn->mhd, MHD_GET_ARGUMENT_KIND, name);
+    const char *value = NULL;                              /* stays so for ?name without = */
+    if (MHD_lookup_connection_value_n(q->conn->mhd, MHD_GET_ARGUMENT_KIND, name, strlen(name), &value, NULL) != MHD_YES) return NULL;
+    return value ? value : "";
 }
 
 void http_answer(struct http_req *pub, unsigned status, struct buf *body, const struct http_header *headers, bool close_after)
