@@ -100,6 +100,7 @@ struct steer {
     uint64_t request, n, revived;            /* revived: the last collection of that kind */
     pipe_steer_fn *fn; void *arg;
     struct arena *mem;                       /* of the present page */
+    const struct mintd_db_chunk *rows; uint32_t n_rows;
     struct mintd_str cursor;
     uint32_t pending; bool retry, failed;
 };
@@ -198,7 +199,8 @@ static void revived(void *arg, const struct mintd_applied *a)
 static void revive(struct steer *s, const struct mintd_db_chunk *c)
 {
     struct col *col = lane_col(s->p, c->collection);
-    if (s->revived == c->collection || (col && col->state != MINTD_COL_PARKED)) return;
+    if (!col || col->state != MINTD_COL_PARKED) return;
+    if (s->revived == c->collection) { s->n += c->n; return; }
     struct group *g = one_group(s, c, c->collection, revived);
     struct mintd_db_collection *row = g ? GROUP_ROW(g, MINTD_DB_COLLECTION, mintd_db_collection) : NULL;
     if (!row) return;
@@ -207,24 +209,34 @@ static void revive(struct steer *s, const struct mintd_db_chunk *c)
     book_add(s->p, g, BOOK_URGENT);
 }
 
+static void page_loaded(void *arg)
+{
+    struct steer *s = arg;
+    s->pending = 1;
+    for (uint32_t i = 0; i < s->n_rows; i++) {
+        const struct mintd_db_chunk *c = &s->rows[i];
+        if (c->kind == MINTD_COLLECTION) continue;
+        if (!s->retry) cancel_one(s, c);
+        else if (c->state == MINTD_ST_ACCEPTED) revive(s, c);
+        else if (c->items.n) retry_one(s, c);
+    }
+    page_done(s);
+}
+
 static void page_read(void *arg, struct plug_reply *r)
 {
     struct steer *s = arg;
     pipe_called(s->p);
-    if (r->out->cls != MINTD_OK) { steer_end(s, -EAGAIN); return; }
+    uint64_t *ids = r->out->cls == MINTD_OK ? arena_array(r->mem, r->res->rows.n + 1, sizeof *ids) : NULL;
+    if (!ids) { steer_end(s, -EAGAIN); return; }
     arena_free(s->mem);
     s->mem = r->mem;
     r->mem = NULL;
     s->cursor = r->res->next;
-    s->pending = 1;
-    const struct mintd_db_chunk *rows = r->res->rows.p;
-    for (uint32_t i = 0; i < r->res->rows.n; i++) {
-        if (rows[i].kind == MINTD_COLLECTION) continue;
-        if (!s->retry) cancel_one(s, &rows[i]);
-        else if (rows[i].state == MINTD_ST_ACCEPTED) revive(s, &rows[i]);
-        else if (rows[i].items.n) retry_one(s, &rows[i]);
-    }
-    page_done(s);
+    s->rows = r->res->rows.p;
+    s->n_rows = r->res->rows.n;
+    for (uint32_t i = 0; i < s->n_rows; i++) ids[i] = s->rows[i].collection;
+    lane_load(s->p, ids, s->n_rows, page_loaded, s);
 }
 
 static void page(struct steer *s)

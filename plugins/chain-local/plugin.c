@@ -53,7 +53,7 @@ static const struct mintd_opt opts[] = {
     { "fee_spike_factor", "int", "10", NULL, "so many times higher", 1, 1000000, 0 },
     MILLE("restart", "of 1000 windows of 2 s, an endpoint refuses connections in so many"),
     { "no_funds", "int", "0", NULL, "an account is empty after so many transactions (0: never)", 0, 0, 0 },
-    { "fail_names", "list:str", NULL, NULL, "names of items that fail", 0, 0, 0 },
+    { "fail_names", "list:str", NULL, NULL, "names of items that fail; with fail_at = \"chain\" of collections too", 0, 0, 0 },
     { "fail_at", "enum", "prepare", "prepare|chain", "where they fail", 0, 0, 0 },
 };
 

@@ -55,7 +55,10 @@ static const char *transfer_error(struct local *l, const struct tx *tx, uint32_t
 static const char *error_of(struct local *l, const struct tx *tx, int64_t land, struct mintd_str *ret_about)
 {
     const char *error = NULL;
-    if (tx->kind == MINTD_COLLECTION) return NULL;
+    if (tx->kind == MINTD_COLLECTION) {                    /* its memo is its name */
+        *ret_about = tx->memo;
+        return l->o.fail_at_chain && named(&l->o.fail_names, tx->memo) ? "the name is refused" : NULL;
+    }
     uint32_t coll = world_coll(&l->w, tx->collection);
     *ret_about = tx->collection;
     if (coll == NONE || l->w.txs[l->w.colls[coll].tx].land > land) return "there is no such collection";

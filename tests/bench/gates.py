@@ -83,4 +83,4 @@ def the_hedera_like_road_stays_within_its_counters(folder):
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -61,8 +61,8 @@ def the_answer_has_the_shape_of_the_seed(folder):
 
 @test
 def two_of_a_hundred_fail_and_are_named_with_a_reason(folder):
-    with Daemon(folder, Config("solana-like", chain={"fail_names": ["bad-1", "bad-2"]})).start() as mintd:
-        items = tickets("good", 98) + [ticket("bad-1"), ticket("bad-2")]
+    with Daemon(folder, Config("solana-like", chain={"fail_names": ["Concert B1", "Concert B2"]})).start() as mintd:
+        items = tickets("good", 98) + [ticket("bad-1", seat="B1"), ticket("bad-2", seat="B2")]
         answer = mintd.api().mint("venue-1", items, prefer="wait=60")
         equal(answer.status, 200, answer)
         summary = answer.json["summary"]

@@ -19,7 +19,8 @@ struct flow {
 };
 
 /* What the configuration file says besides the usual; each a piece of libconfig text or NULL. */
-struct flow_text { const char *profile, *wrapped, *name, *chain, *mint, *pipeline, *store, *top; };
+struct flow_text { const char *profile, *wrapped, *name, *chain, *mint, *pipeline, *store, *top;
+    bool beside; };                          /* runs beside another life: the same wall clock */
 
 void  flow_setup(void);                                    /* once, before everything: takes the environment over */
 struct flow *flow_new(const char *dir, uint64_t seed, const struct flow_text *);   /* returns when work is accepted; asserts it */

@@ -144,7 +144,9 @@ int main(int argc, char **argv)
     if (argc == 6 && !strcmp(argv[1], "--life")) {
         memcpy(life, argv + 2, 4 * sizeof *life);
         const struct CMUnitTest one[] = { cmocka_unit_test(one_life) };
-        return cmocka_run_group_tests(one, NULL, NULL);
+        int failed = cmocka_run_group_tests(one, NULL, NULL);
+        plug_files_close();
+        return failed;
     }
     const struct CMUnitTest tests[] = { cmocka_unit_test(faults_on_the_solana_like_chain), cmocka_unit_test(faults_on_the_hedera_like_chain) };
     int r = cmocka_run_group_tests(tests, NULL, NULL);

@@ -124,7 +124,7 @@ const struct mintd_plugin *mintd_plugin_v0(void)
     static mintd_op_fn *const all[OPS] = { op0, op1, op2, op3, op4, op5, op6, op7, op8, op9 };
     const struct mintd_plugin *r = real();
     mine = *r;
-    mine.name = "wrap-" WRAPPED;
+    mine.name = NAME;
     mine.create = create;
     mine.destroy = destroy;
     mine.start = start;
