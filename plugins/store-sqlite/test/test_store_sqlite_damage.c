@@ -443,12 +443,79 @@ static void busy(void **state)
     assert_verdict(commit(&f), MINTD_APPLIED, "");
 }
 
+/* ---- a disk that fails: SQLite's own file layer with two calls that can be told to */
+static const sqlite3_io_methods *real_io[2];               /* of a database, which has locks, and of its logs */
+static sqlite3_io_methods bad_io[2];
+static int sync_rc, write_rc;
+
+static int bad_sync(sqlite3_file *file, int flags) { return sync_rc ? sync_rc : real_io[file->pMethods - bad_io]->xSync(file, flags); }
+static int bad_write(sqlite3_file *file, const void *p, int n, sqlite3_int64 at)
+{
+    return write_rc ? write_rc : real_io[file->pMethods - bad_io]->xWrite(file, p, n, at);
+}
+
+static int bad_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int flags, int *out)
+{
+    sqlite3_vfs *unix_vfs = sqlite3_vfs_find("unix");
+    (void)vfs;
+    int rc = unix_vfs->xOpen(unix_vfs, name, file, flags, out);
+    if (rc) return rc;
+    int log = !(flags & SQLITE_OPEN_MAIN_DB);
+    real_io[log] = file->pMethods;
+    bad_io[log] = *file->pMethods;
+    bad_io[log].xSync = bad_sync;
+    bad_io[log].xWrite = bad_write;
+    file->pMethods = &bad_io[log];
+    return 0;
+}
+
+static const struct fh_reply *try_venue(const char *name)
+{
+    HEAD(&f, VENUE, venue, .name = str_of(name));
+    const struct fh_reply *r = commit_as(&f, f.slot, f.epoch);
+    clear(&f);
+    return r;
+}
+
+static void bad_disk(void **state)
+{
+    (void)state;
+    sqlite3_vfs vfs = *sqlite3_vfs_find("unix");
+    vfs.zName = "bad";
+    vfs.xOpen = bad_open;
+    assert_int_equal(sqlite3_vfs_register(&vfs, 1), SQLITE_OK);
+    fix_free(&f);
+    fix_world(&f, "damage.db");
+    write_rc = SQLITE_FULL;
+    assert_out(try_venue("full"), MINTD_TRANSIENT, "store.full");
+    write_rc = SQLITE_IOERR_WRITE;
+    assert_out(try_venue("torn"), MINTD_AMBIGUOUS, "store.io");
+    write_rc = 0;
+    assert_int_equal(SQL_INT(&f, "SELECT count(*) FROM venues"), 1);
+    assert_ok(try_venue("good"));                          /* after a failed write it goes on */
+    sync_rc = SQLITE_IOERR_FSYNC;
+    assert_out(try_venue("doubt"), MINTD_AMBIGUOUS, "store.io");
+    sync_rc = 0;
+    assert_out(try_venue("more"), MINTD_PERMANENT, "store.broken");           /* after a failed sync it does not */
+    struct mintd_query q = { .size = sizeof q, .kind = MINTD_DB_VENUE };
+    assert_out(call(&f, QUERY, &q, 0, none), MINTD_PERMANENT, "store.broken");
+    fix_close(&f);
+    assert_ok(start(NULL));
+    assert_ok(try_venue("doubt"));                         /* sent again: there once, whichever it was */
+    assert_ok(try_venue("more"));
+    assert_int_equal(SQL_INT(&f, "SELECT count(*) FROM venues WHERE name IN ('arena', 'good', 'doubt', 'more')"), 4);
+    fix_close(&f);
+    sqlite3_vfs_unregister(&vfs);
+    sqlite3_vfs_register(sqlite3_vfs_find("unix"), 1);
+}
+
 static int gone(void **state) { (void)state; tmp_clean(); return 0; }
 
 int main(void)
 {
 #define T(fn) cmocka_unit_test_setup_teardown(fn, begin, end)
     const struct CMUnitTest tests[] = { T(migrate_steps), T(not_ours), T(newer), T(changed_schema), T(wrong_paths), T(truncated), T(flipped),
-        T(full), T(no_descriptors), T(torn_log), T(backups), T(closed), T(busy) };
+        T(full), T(no_descriptors), T(torn_log), T(backups), T(closed), T(busy),
+        T(bad_disk) };
     return cmocka_run_group_tests(tests, NULL, gone);
 }
