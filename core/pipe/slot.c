@@ -23,6 +23,7 @@ static void sweep_end(struct pipe *p)
     p->sweep_mem = arena_free(p->sweep_mem);
     p->sweep_cursor = (struct mintd_str){ NULL, 0 };
     p->swept_ms = loop_now_ms(p->loop);
+    p->lanes.more = true;                                  /* what an earlier life accepted, or freed, waits there */
     lane_kick(p);
 }
 

@@ -3,7 +3,7 @@
  * FLOW_WRAP = "PLUGIN OP WHEN CLASS NTH": of that plugin's op (its place in the ops table) the NTH call
  *   before   is not made; the answer is CLASS
  *   after    is made; its answer is replaced by CLASS
- *   lost     is made; nobody ever answers (until drain, when it is too late)
+ *   lost     is made; nobody answers until long after the deadline
  *   garble   is made; the answer says OK and brings no rows
  * FLOW_FIRED names a file that is made when it happens. CLASS is the number of an outcome class, or k: the process ends there (exit code 99). */
 #include <dlfcn.h>
@@ -14,10 +14,11 @@
 
 #include "mintd/plugin.h"
 
-enum { OPS = 10, KILLED = 99 };
+enum { OPS = 10, KILLED = 99, LATE_MS = 60000 };
 enum when { NEVER, BEFORE, AFTER, LOST, GARBLE };
 
-struct wrapped { const struct mintd_plugin *real; struct mintd_host host; const struct mintd_host *daemon; void *self; unsigned calls; };
+struct wrapped { const struct mintd_plugin *real; struct mintd_host host; const struct mintd_host *daemon;
+    struct mintd_ctx *ctx; void *self; struct mintd_timer *timer; unsigned calls; };
 static struct { enum when when; char cls; unsigned op, nth; struct mintd_op *target, *silent; const struct mintd_host *daemon; } fault;
 
 static const struct mintd_plugin *real(void)
@@ -83,17 +84,21 @@ OP(0) OP(1) OP(2) OP(3) OP(4) OP(5) OP(6) OP(7) OP(8) OP(9)
 
 static void start(void *self, struct mintd_op *op, const struct mintd_req *req) { struct wrapped *w = self; w->real->start(w->self, op, req); }
 
-static void drain(void *self, struct mintd_op *op, const struct mintd_req *req)
+static void drain(void *self, struct mintd_op *op, const struct mintd_req *req) { struct wrapped *w = self; w->real->drain(w->self, op, req); }
+
+static void too_late(void *arg)
 {
-    struct wrapped *w = self;
-    if (fault.silent) {                                    /* years later */
-        w->daemon->done(fault.silent, NULL, NULL);
-        fault.silent = NULL;
-    }
-    w->real->drain(w->self, op, req);
+    struct wrapped *w = arg;
+    w->daemon->timer_del(w->timer);
+    w->daemon->done(fault.silent, NULL, NULL);
 }
 
-static void cancel(void *self, struct mintd_op *op) { struct wrapped *w = self; if (w->real->cancel) w->real->cancel(w->self, op); }
+static void cancel(void *self, struct mintd_op *op)
+{
+    struct wrapped *w = self;
+    if (op == fault.silent) w->timer = w->daemon->timer(w->ctx, LATE_MS, too_late, w);
+    else if (w->real->cancel) w->real->cancel(w->self, op);
+}
 
 static int create(const struct mintd_host *host, struct mintd_ctx *ctx, const struct mintd_cfg *cfg, void **ret)
 {
@@ -102,6 +107,7 @@ static int create(const struct mintd_host *host, struct mintd_ctx *ctx, const st
     read_fault();
     w->real = real();
     w->daemon = fault.daemon = host;
+    w->ctx = ctx;
     w->host = *host;
     w->host.done = done;
     int r = w->real->create(&w->host, ctx, cfg, &w->self);

@@ -2,11 +2,13 @@
 import os
 import socket
 
-# What a run under faults does to its chain; per-mille where it is a chance (plugins/chain-local/README.md).
-FAULTS = {
-    "solana-like": {},
-    "hedera-like": {},
-}
+# A chain quick enough for tests: a solana-like block each 20 ms, final after five.
+BASE = {"solana-like": {"slot_ms": 20, "finality": 5, "validity": 500}, "hedera-like": {}, "null": {}}
+# What a run under faults does to its chain; chances are per mille (plugins/chain-local/README.md). Validity is short, so that
+# what never lands is proven dead and tried again within the run.
+COMMON = {"latency": "30ms", "jitter": "60ms", "drop_request": 60, "drop_reply": 60, "error_but_land": 60, "ack_and_drop": 60,
+          "late_accept": 40, "land_at_deadline": 40, "stale_read": 60, "stale_lag": "1s", "lie": 40, "restart": 40}
+FAULTS = {"solana-like": {**COMMON, "validity": 60, "rollback": 60}, "hedera-like": {**COMMON, "valid_duration": "2s"}}
 
 
 def text(value):
@@ -54,7 +56,7 @@ class Config:
         return os.path.join(folder, "chain.ledger")
 
     def instances(self, folder):
-        chain = {"profile": self.profile, "payer": "vault/payer"}
+        chain = {"profile": self.profile, "payer": "vault/payer", **BASE[self.profile]}
         if self.profile != "null":
             chain["ledger"] = self.ledger(folder)
         return {
