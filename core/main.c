@@ -324,12 +324,11 @@ static void on_stop_signal(void *arg)
 
 /* ---- start */
 
+/* The pipeline has logged why. */
 static void on_fatal(void *arg, const char *why)
 {
-    struct app *a = arg;
-    if (a->stopping) return;
-    log_error("mintd ends: %s", why);
-    stop(a, EXIT_FAILURE, FATAL_DRAIN_MS);
+    (void)why;
+    stop(arg, EXIT_FAILURE, FATAL_DRAIN_MS);
 }
 
 static void say_where(const struct app *a)
@@ -355,8 +354,12 @@ static void on_pipe_started(void *arg, int err, const char *why)
 static void on_plugins_started(void *arg, int err, const char *why)
 {
     struct app *a = arg;
-    if (err) on_fatal(a, why);
     if (a->stopping) return;
+    if (err) {
+        log_error("%s", why);
+        stop(a, EXIT_FAILURE, FATAL_DRAIN_MS);
+        return;
+    }
     pipe_start(a->pipe, on_pipe_started, a);
 }
 

@@ -449,7 +449,7 @@ static void on_end(void *arg, struct http_req *http)
 
 static void log_access(const struct call *c, bool sent)
 {
-    uint32_t level = c->route && c->route->flags & ROUTE_QUIET && c->status < 500 ? MINTD_DEBUG : MINTD_INFO;
+    uint32_t level = c->route && c->route->flags & ROUTE_QUIET && c->status != 500 ? MINTD_DEBUG : MINTD_INFO;
     char status[12], ms[24], bytes[24];
     if (!log_on(level)) return;
     snprintf(status, sizeof status, "%u", c->status);
