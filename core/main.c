@@ -608,7 +608,7 @@ static int read_args(int argc, char **argv, struct args *ret)
 
 int main(int argc, char **argv)
 {
-    struct args args = { NULL };
+    struct args args = { .config = NULL };
     struct app app = { .lock = -1 };
     int code = read_args(argc, argv, &args);
     if (code >= 0) return code;

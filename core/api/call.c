@@ -360,12 +360,15 @@ static bool within_rate(struct call *c)
 {
     struct api *api = c->api;
     double rate = api->conf->api.rate;                     /* per minute */
-    if (!rate || c->route->flags & (ROUTE_OPEN | ROUTE_QUIET)) return true;
+    if (!api->conf->api.rate || c->route->flags & (ROUTE_OPEN | ROUTE_QUIET)) return true;
     uint64_t now = loop_now_ms(api->loop);
     api->tokens += (double)(now - api->filled_ms) * rate / 60000;
     if (api->tokens > rate) api->tokens = rate;
     api->filled_ms = now;
-    if (api->tokens >= 1) return api->tokens -= 1, true;
+    if (api->tokens >= 1) {
+        api->tokens -= 1;
+        return true;
+    }
     char seconds[24];
     snprintf(seconds, sizeof seconds, "%.0f", ceil((1 - api->tokens) * 60 / rate));
     const struct http_header later[] = { { "Retry-After", seconds }, { NULL, NULL } };

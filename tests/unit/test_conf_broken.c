@@ -123,7 +123,7 @@ int main(void)
     int failed = _cmocka_run_group_tests("conf/broken", tests, (size_t)n, NULL, NULL);
     while (n--) free(names[n]);
     free(names);
-    chdir("/");
+    failed += chdir("/") ? 1 : 0;
     tmp_clean();
     return failed;
 }
