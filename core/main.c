@@ -25,7 +25,7 @@
 #include "base/log.h"
 #include "base/metric.h"
 
-enum { EXIT_USAGE = 2, FATAL_DRAIN_MS = 2000, MIGRATE_APPLY = 1, MIGRATE_COPY = 4 };
+enum { EXIT_USAGE = 2, FATAL_DRAIN_MS = 2000, SAME_SIGNAL_MS = 200, MIGRATE_APPLY = 1, MIGRATE_COPY = 4 };
 
 static const char help[] =
     "examples:\n"
@@ -59,7 +59,7 @@ struct app {
     struct api *api;
     struct loop_signal *on_term, *on_int, *on_hup;
     struct loop_timer *step, *limit, *watchdog;    /* bounds of the stop; the next sign of life */
-    uint64_t watchdog_ms;
+    uint64_t watchdog_ms, stopped_ms;
     int lock, status;
     bool stopping, pipe_told;                  /* pipe_told: the drain of the pipeline has begun */
     uint32_t op;                               /* of a one-shot command: flags of migrate */
@@ -303,6 +303,7 @@ static void stop(struct app *a, int status, uint64_t limit_ms)
 {
     if (a->stopping) return;
     a->stopping = true;
+    a->stopped_ms = loop_now_ms(a->loop);
     a->status = status;
     notify("STOPPING=1");
     a->limit = loop_timer(a->loop, limit_ms, on_limit, a);
@@ -314,6 +315,7 @@ static void stop(struct app *a, int status, uint64_t limit_ms)
 static void on_stop_signal(void *arg)
 {
     struct app *a = arg;
+    if (a->stopping && loop_now_ms(a->loop) - a->stopped_ms < SAME_SIGNAL_MS) return;      /* timeout(1) and terminals send it twice */
     if (a->stopping) {
         log_warn("a second signal: ending at once");
         _exit(EXIT_FAILURE);

@@ -1,7 +1,6 @@
 /* Calls: from a request's headers to its last byte. Owns the checks every route shares (guard, path, method, key, media types, size),
  * the answers and the store reads. Calls httpd.h, plug/, pipe/, base/. Loop thread. */
 #include <errno.h>
-#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -370,7 +369,7 @@ static bool within_rate(struct call *c)
         return true;
     }
     char seconds[24];
-    snprintf(seconds, sizeof seconds, "%.0f", ceil((1 - api->tokens) * 60 / rate));
+    snprintf(seconds, sizeof seconds, "%u", 1 + (unsigned)((1 - api->tokens) * 60 / rate));
     const struct http_header later[] = { { "Retry-After", seconds }, { NULL, NULL } };
     call_problem(c, &(struct problem){ .status = 429, .code = "server.rate", .headers = later },
                  "more than %u requests a minute (api.rate)", api->conf->api.rate);
