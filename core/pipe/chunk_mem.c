@@ -72,6 +72,7 @@ void chunk_drop(struct pipe *p, struct chunk *c)
     list_del(&c->link);
     loop_timer_del(c->timer);
     chunk_unseat(p, c);
+    chunk_rest(p, c, false);
     map_del(&p->chunks, c->id);
     c->col->held--;
     metric_set(p->m.memory, NONE, NONE, (double)p->chunks.n);
@@ -79,6 +80,16 @@ void chunk_drop(struct pipe *p, struct chunk *c)
     arena_free(c->mem);
     free(c);
     if (p->state == PIPE_RUNNING) lane_kick(p);
+}
+
+void chunk_rest(struct pipe *p, struct chunk *c, bool rests)
+{
+    const struct conf_pipeline *cf = c->line->cf;
+    if (c->rests == rests) return;
+    c->rests = rests;
+    p->resting += rests ? 1 : -1u;
+    if (rests && cf && cf->mode != CONF_FIXED) chunk_unseat(p, c);         /* a wave waits for the end of its last */
+    if (rests) lane_kick(p);
 }
 
 void chunk_later(struct pipe *p, struct chunk *c, uint64_t ms, loop_fn *fn)

@@ -213,7 +213,8 @@ static uint32_t room(const struct pipe *p)
         if (two + ahead > cap) cap = two + ahead;
     }
     if (cap > CHUNKS_MAX) cap = CHUNKS_MAX;
-    return p->chunks.n < cap ? cap - (uint32_t)p->chunks.n : 0;
+    uint32_t busy = (uint32_t)p->chunks.n - p->resting;
+    return busy < cap && p->resting < RESTING_MAX ? cap - busy : 0;
 }
 
 static void claim(struct pipe *p, struct arena *mem, struct mintd_db_lane *lanes, uint32_t n)
@@ -274,7 +275,7 @@ void lane_kick(struct pipe *p)
     if (p->state != PIPE_RUNNING || p->sweeping || !slot_fresh(p)) return;
     if (p->lanes.out) { p->lanes.again = true; return; }
     uint32_t left = room(p);
-    bool wanted = p->lanes.more && (left >= CHUNKS_MIN / 2 || p->chunks.n <= CHUNKS_MIN / 2 || !p->lanes.timer);
+    bool wanted = p->lanes.more && (left >= CHUNKS_MIN / 2 || p->chunks.n - p->resting <= CHUNKS_MIN / 2 || !p->lanes.timer);
     if (!wanted) return;
     loop_timer_del(p->lanes.timer);
     p->lanes.timer = NULL;

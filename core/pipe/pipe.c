@@ -221,8 +221,9 @@ void pipe_reconfigure(struct pipe *p, struct conf *conf)
         struct line *line = LIST_OF(l, struct line, link);
         const struct conf_pipeline *cf = conf_pipeline(conf, line->name);
         if (cf && line_wire(p, line, cf) == 0) continue;
-        line->cf = NULL;                                   /* gone: its lanes are parked, what is signed is still watched */
-        log_warn("pipeline " STR_FMT " is gone from the configuration: its lanes are parked", STR_ARG(line->name));
+        line->cf = NULL;                                   /* its lanes are parked, what is signed is still watched */
+        log_warn("pipeline " STR_FMT " %s: its lanes are parked", STR_ARG(line->name),
+                 cf ? "can not work with its new settings" : "is gone from the configuration");
     }
     for (uint32_t i = 0; i < conf->n_pipelines; i++)
         if (!line_find(p, conf->pipelines[i].name)) line_new(p, &conf->pipelines[i]);
@@ -364,6 +365,8 @@ void pipe_drain(struct pipe *p, loop_fn *fn, void *arg)
     p->drained_arg = arg;
     if (p->state != PIPE_DEAD) p->state = PIPE_DRAINING;
     p->why = S("draining");
+    loop_timer_del(p->start_timer);
+    p->start_timer = NULL;
     intake_end_all(p);
     lane_stop(p);
     drain_poll(p);

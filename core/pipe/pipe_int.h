@@ -17,7 +17,7 @@
 #include "pipe/pipe.h"
 #include "pipe/template.h"
 
-enum { ROUTES_MAX = 64, SENT_ROUTES = 8, BATCH_MAX = 64, CHUNKS_MIN = 64, CHUNKS_MAX = 512 };
+enum { ROUTES_MAX = 64, SENT_ROUTES = 8, BATCH_MAX = 64, CHUNKS_MIN = 64, CHUNKS_MAX = 512, RESTING_MAX = 1024 };
 
 enum pipe_state { PIPE_STARTING, PIPE_RUNNING, PIPE_DRAINING, PIPE_DEAD };
 
@@ -81,7 +81,7 @@ struct chunk {
     const struct mintd_db_item *items; uint32_t n_items;
     uint64_t id, request;
     uint32_t kind, state, attempt_no, tries;
-    bool busy, cancel, seated;               /* in a call or commit; wanted cancelled; holds a window seat */
+    bool busy, cancel, seated, rests;        /* in a call or commit; wanted cancelled; holds a window seat; only waits for finality */
     struct loop_timer *timer;
     /* upload */
     uint32_t level; bool put_done;
@@ -140,6 +140,7 @@ struct pipe {
     struct map chunks, cols, names;
     struct book book;
     struct { bool out, again, more; struct loop_timer *timer; uint32_t turn; } lanes;
+    uint32_t resting;                        /* chunks that only wait for finality */
     uint32_t calls_out;                      /* plugin calls whose answer someone here waits for */
     struct { struct metric *chunks, *in_flight, *window, *ready, *memory, *commits, *groups, *claims, *proofs, *resends,
              *minted, *quarantined, *seconds, *leases; } m;
@@ -161,6 +162,8 @@ void pipe_outcome(struct pipe *, const struct line *, enum retry_stage, uint64_t
 struct chunk *chunk_adopt(struct pipe *, struct line *, struct col *, const struct mintd_db_chunk *row, struct arena *mem);
 void chunk_route(struct pipe *, struct chunk *);                   /* into the stage of its state */
 void chunk_drop(struct pipe *, struct chunk *);                    /* out of memory; its state is in the store */
+/* Landed, waiting for finality: it takes neither a window seat nor room for new claims. */
+void chunk_rest(struct pipe *, struct chunk *, bool rests);
 void chunk_later(struct pipe *, struct chunk *, uint64_t ms, loop_fn *fn);   /* fn(chunk); one at a time per chunk */
 void chunk_seat(struct chunk *);                                   /* takes a window seat */
 void chunk_unseat(struct pipe *, struct chunk *);                  /* gives window, wave and budget seats back */

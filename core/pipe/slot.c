@@ -169,7 +169,10 @@ static void renewed(void *arg, const struct mintd_applied *a)
     struct pipe *p = arg;
     if (!a || p->state == PIPE_DEAD) return;
     if (a->verdict > MINTD_REPEATED) { pipe_fatal(p, "the lease of this slot is gone"); return; }
+    bool stale = !slot_fresh(p);
     p->renewed_ms = loop_now_ms(p->loop);
+    if (stale) LIST_EACH(l, &p->lines) mint_kick(LIST_OF(l, struct line, link));      /* they held still meanwhile */
+    if (stale) lane_kick(p);
     read_back(p);
     if (!p->swept_ms || p->renewed_ms - p->swept_ms > SWEEP_MS) slot_recover(p);
 }

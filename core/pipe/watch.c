@@ -99,6 +99,7 @@ static void toggle(struct pipe *p, struct chunk *c)
     if (!chunk_change(g, c, c->state == MINTD_ST_SIGNED ? MINTD_ST_LANDED : MINTD_ST_SIGNED)) return;
     list_del(&c->link);
     c->busy = true;
+    chunk_rest(p, c, c->state == MINTD_ST_SIGNED);
     book_add(p, g, BOOK_LAZY);
 }
 
