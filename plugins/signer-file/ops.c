@@ -231,13 +231,16 @@ void op_sign(void *self, struct mintd_op *op, const struct mintd_req *req)
     if (!reach(s, op)) return;
     uint32_t n = req->rows.n, i = 0;
     struct sig_row *rows = n ? s->host->scratch(op, n * sizeof *rows) : NULL;
+    int64_t made = 0;
     bool ok = !n || rows, stop = false;
     for (; ok && i < n && !(stop = s->host->canceled(op)); i++) {
         struct mintd_ask ask;
         mintd_row(req->rows, i, &ask, sizeof ask);
         ok = sign_one(s, op, &ask, &rows[i]);
+        made += ok && !rows[i].row.why;
     }
     sodium_mprotect_noaccess(s->secrets);
+    s->host->metric(s->ctx, M_SIGNATURES, (struct mintd_str){ NULL, 0 }, made);
     if (!ok) no_memory(s, op);
     else if (stop) refuse(s, op, MINTD_CANCELED, "signer.canceled", "stopped, nothing was signed");
     else answer(s, op, ROWS(rows, n));

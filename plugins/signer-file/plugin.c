@@ -28,6 +28,10 @@ static const struct mintd_slug slugs[] = {
     { "signer.canceled", "stopped before an answer" },
 };
 
+static const struct mintd_metric metrics[] = {
+    [M_SIGNATURES] = { "mintd_signer_file_signatures_total", NULL, "signatures made", 1 },
+};
+
 static bool name_ok(struct mintd_str s)
 {
     if (!s.n || s.n > NAME_MAX_LEN || s.p[0] == '.') return false;
@@ -90,7 +94,7 @@ const struct mintd_plugin *mintd_plugin_v0(void)
         .magic = MINTD_MAGIC, .size = sizeof plugin, .abi_major = MINTD_ABI_MAJOR, .abi_minor = MINTD_ABI_MINOR, .kind = MINTD_SIGNER,
         .model = MINTD_WORKERS, .workers = 1, .serial_ops = 1 << 0 | 1 << 1, .flags = MINTD_SIMULABLE,
         .name = "signer-file", .version = "0.1.0", .summary = "Ed25519 keys from files, kept in guarded memory",
-        .opts = ROWS(opts, LEN(opts)), .slugs = ROWS(slugs, LEN(slugs)),
+        .opts = ROWS(opts, LEN(opts)), .metrics = ROWS(metrics, LEN(metrics)), .slugs = ROWS(slugs, LEN(slugs)),
         .ops = &ops, .check = check, .create = create, .start = op_start, .drain = op_drain, .destroy = destroy,
     };
     return &plugin;

@@ -18,6 +18,7 @@
 
 enum { SEED = crypto_sign_SEEDBYTES, PUB = crypto_sign_PUBLICKEYBYTES, SECRET = crypto_sign_SECRETKEYBYTES, SIG = crypto_sign_BYTES,
        NAME_MAX_LEN = 64, KEYS_MAX = 256, FILE_MAX = 4096 };
+enum metric { M_SIGNATURES };
 
 struct known { char name[NAME_MAX_LEN + 1]; uint8_t pub[PUB]; };
 
