@@ -3,6 +3,7 @@
  * /proc/self/fd that is used again would silently give the first library. Nothing is ever unloaded.
  * Calls base/. Loop thread, at start, on reload and for --describe; blocking. */
 #include <dlfcn.h>
+#include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -84,17 +85,31 @@ static int check_name(const char *dir, struct mintd_str name, struct buf *err)
     return 0;
 }
 
+/* The dynamic loader maps what the program headers promise and dies where a cut file has nothing: looked at before. */
+static bool whole(int fd, const struct stat *st, const Elf64_Ehdr *h)
+{
+    uint64_t size = (uint64_t)st->st_size;
+    if (h->e_phentsize != sizeof(Elf64_Phdr) || h->e_phoff > size || h->e_phnum * sizeof(Elf64_Phdr) > size - h->e_phoff) return false;
+    for (unsigned i = 0; i < h->e_phnum; i++) {
+        Elf64_Phdr p;
+        if (pread(fd, &p, sizeof p, (off_t)(h->e_phoff + i * sizeof p)) != (ssize_t)sizeof p) return false;
+        if (p.p_type == PT_LOAD && (p.p_offset > size || p.p_filesz > size - p.p_offset)) return false;
+    }
+    return true;
+}
+
 static int check_open_file(const char *path, int fd, struct stat *ret, struct buf *err)
 {
-    unsigned char elf[4];
+    Elf64_Ehdr elf;
     struct stat st;
     if (fstat(fd, &st)) return refuse(err, path, "cannot look at the file: %s", strerror(errno));
     if (!S_ISREG(st.st_mode)) return refuse(err, path, "is %s, a plugin is a regular file", S_ISDIR(st.st_mode) ? "a folder" : "no file");
     int r = check_owner(path, &st, false, err);
     if (r) return r;
     if (!st.st_size) return refuse(err, path, "is empty: install or build the plugin again");
-    if (pread(fd, elf, sizeof elf, 0) != (ssize_t)sizeof elf || memcmp(elf, "\177ELF", sizeof elf))
-        return refuse(err, path, "is not a shared object (no ELF header): install or build the plugin again");
+    if (pread(fd, &elf, sizeof elf, 0) != (ssize_t)sizeof elf || memcmp(elf.e_ident, "\177ELF\2", 5))
+        return refuse(err, path, "is not a 64-bit shared object (no such ELF header): install or build the plugin again");
+    if (!whole(fd, &st, &elf)) return refuse(err, path, "is cut off: install or build the plugin again");
     *ret = st;
     return 0;
 }

@@ -162,13 +162,22 @@ static void test_no_elf(void **state)
 {
     (void)state;
     assert_int_equal(file_write(at("cache-script"), S("#!/bin/sh\necho hello\n"), 0755), 0);
-    assert_contains(refusal_in(dir, "cache-script"), "is not a shared object (no ELF header)");
+    assert_contains(refusal_in(dir, "cache-script"), "is not a 64-bit shared object (no such ELF header)");
     assert_int_equal(file_write(at("cache-empty"), S(""), 0644), 0);
     assert_contains(refusal_in(dir, "cache-empty"), "is empty: install or build");
     assert_int_equal(file_write(at("cache-cut"), S("\177ELF\2\1\1"), 0644), 0);
+    assert_contains(refusal_in(dir, "cache-cut"), "is not a 64-bit shared object");
+    unsigned char head[64] = "\177ELF\2\1\1";            /* its program headers lie beyond its end */
+    head[32] = 64;
+    head[54] = 56;
+    head[56] = 1;
+    assert_int_equal(file_write(at("cache-cut"), (struct mintd_str){ (char *)head, sizeof head }, 0644), 0);
+    assert_contains(refusal_in(dir, "cache-cut"), "is cut off");
+    head[56] = 0;                                          /* none at all: the dynamic loader refuses it, under the user's path */
+    assert_int_equal(file_write(at("cache-cut"), (struct mintd_str){ (char *)head, sizeof head }, 0644), 0);
     const char *cut = refusal_in(dir, "cache-cut");
     assert_contains(cut, "cannot be loaded: ");
-    assert_null(strstr(cut, "/proc/self/fd"));             /* the user's path, not ours */
+    assert_null(strstr(cut, "/proc/self/fd"));
     assert_int_equal(mkdir(at("cache-folder"), 0755), 0);
     assert_contains(refusal_in(dir, "cache-folder"), "is a folder, a plugin is a regular file");
     assert_int_equal(mkfifo(at("cache-fifo"), 0600), 0);

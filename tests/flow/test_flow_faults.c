@@ -42,7 +42,9 @@ static const struct script scripts[] = {
     STAGE("store-sqlite", 1, "commit", 10), STAGE("store-sqlite", 1, "commit", 11),
     STAGE("store-sqlite", 2, "claim", 1), STAGE("store-sqlite", 2, "claim", 2),
     STAGE("store-sqlite", 3, "query", 1), STAGE("store-sqlite", 3, "query", 2), STAGE("store-sqlite", 3, "query", 4),
-    STAGE("store-sqlite", 4, "migrate", 1),
+    BEFORE_ALL("store-sqlite", 4, "migrate", 1),           /* a migration has no deadline: its answer can not be lost, only awaited */
+    { "store-sqlite", 4, "migrate", "after", '5', 1 }, { "store-sqlite", 4, "migrate", "after", 'k', 1 },
+    { "store-sqlite", 4, "migrate", "garble", '0', 1 },
 };
 
 /* ---- one life, in a process of its own: argv: --life DIR PROFILE PLUGIN|- retry|- */
