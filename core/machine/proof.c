@@ -74,6 +74,10 @@ struct proof_result proof_judge(const struct proof_rule *r, const struct proof_a
     uint32_t q = out.quorum, q_death = proof_quorum(r, true);
     out.contradicted = (t.landed && (t.erred || t.absent)) || (t.erred && t.absent);
 
+    if (SABOTAGE("null_is_absent") && t.absent && !t.landed) {             /* planted bug: one "unknown" is taken for a proof */
+        out.verdict = PROOF_EXPIRED; out.votes = 1; out.witness = t.best_absent; out.watermark = out.absent_at = a->bound + 1;
+        return out;
+    }
     if (t.odd_count) { out.verdict = PROOF_CONFLICT; return out; }
     if (t.final >= q && t.erred < q && t.absent < q_death) {
         out.verdict = PROOF_FINAL; out.votes = t.final; out.witness = t.best_final;

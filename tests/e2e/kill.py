@@ -111,11 +111,13 @@ class Run:
         return Api(self.daemon.port, self.key, timeout=10)
 
     def plan(self):
-        """One entry per kill: None for a random moment, else (name, n). Every name comes up before any comes up twice."""
-        names = crash_names() if self.points else []
+        """One entry per kill: None for a random moment, else (name, n). Every name comes up before any comes up twice; points
+        given by name take all kills."""
+        names = crash_names() if self.points is True else self.points or []
         entries = [(name, self.rng.choice((1, 1, 2, 3, 5))) for name in names]
-        while len(entries) < self.kills // 3 and names:
-            entries.append((self.rng.choice(names), self.rng.choice((1, 2, 4, 8))))
+        share, turns = (3, (1, 2, 4, 8)) if self.points is True else (1, (5, 15, 40, 90))
+        while len(entries) < self.kills // share and names:
+            entries.append((self.rng.choice(names), self.rng.choice(turns)))
         entries = entries[:max(len(names), self.kills)]
         entries += [None] * (self.kills - len(entries))
         self.rng.shuffle(entries)

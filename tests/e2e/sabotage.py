@@ -12,11 +12,11 @@ from tap import check, equal, main, note, test  # noqa: E402
 KILLS = int(os.environ.get("MINTD_SABOTAGE_KILLS", "25"))
 
 
-def classes(folder, profile, bug, seeds=3):
+def classes(folder, profile, bug, seeds=3, points=False):
     """Problem classes of up to `seeds` runs, ending with the first that has any."""
     for seed in range(1, seeds + 1):
         home = os.path.join(folder, f"{bug}-{seed}")
-        run = Run(profile, seed, home, KILLS, points=False, settle=20, env={"MINTD_SABOTAGE": bug})
+        run = Run(profile, seed, home, KILLS, points=points, settle=20, env={"MINTD_SABOTAGE": bug})
         found = {kind for kind, message in run.whole()}
         note(bug or "no bug", profile, "seed", seed, sorted(found))
         if found:
@@ -31,7 +31,7 @@ def without_a_planted_bug_the_run_is_clean(folder):
 
 @test
 def sending_before_the_commit_is_caught(folder):
-    found = classes(folder, "hedera-like", "send_before_commit")
+    found = classes(folder, "hedera-like", "send_before_commit", points=["book.commit.before"])
     check(found & {"uncommitted", "double"}, found)
 
 
