@@ -1,8 +1,9 @@
 /* libmicrohttpd on the loop: see httpd.h. The only file that includes its header. Loop thread.
  *
- * Six rules, each bought with a hang: (1) every MHD_run is followed by a look at MHD_get_timeout, 0 means next turn; (2) every
+ * Seven rules, each bought with a hang: (1) every MHD_run is followed by a look at MHD_get_timeout, 0 means next turn; (2) every
  * resume is followed by MHD_run; (3) only the handler's own connection is suspended; (4) a suspended connection does not see its
- * client leave, so whoever suspends has a deadline; (5) everything is resumed before MHD_stop_daemon; (6) one daemon per listener.
+ * client leave, so whoever suspends has a deadline; (5) everything is resumed before MHD_stop_daemon; (6) one daemon per listener;
+ * (7) the library does not see a client leave whose last bytes and end came together, so the sweep looks.
  * Connections are accepted here, not by the library, which spins when descriptors run out. */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -10,9 +11,11 @@
 #include <microhttpd.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -21,7 +24,7 @@
 #include "base/list.h"
 #include "base/log.h"
 
-enum { BACKLOG = 512, ACCEPT_BURST = 64, ACCEPT_PAUSE_MS = 200, POOL = 32 * 1024 };
+enum { BACKLOG = 512, ACCEPT_BURST = 64, ACCEPT_PAUSE_MS = 200, POOL = 32 * 1024, SWEEP_MS = 250, SWEEP_PART = 16, SWEEP_MIN = 256 };
 
 struct conn {                                  /* one connection, hung to the library's socket context */
     struct list link;
@@ -32,6 +35,7 @@ struct conn {                                  /* one connection, hung to the li
     uint64_t head_since;                       /* waiting for (the rest of) a header since; 0: a request is in progress */
     uint64_t mark;                             /* bytes received when the wait began */
     bool first;                                /* nothing was answered yet */
+    bool left;                                 /* at the last look its client had sent its end, and something was awaited of it */
     char ip[16];
 };
 struct req {
@@ -40,7 +44,7 @@ struct req {
     struct MHD_Response *answer;
     unsigned status;
     uint64_t discarded;
-    bool paused, suspended, ended, failed, close_now;
+    bool paused, suspended, ended, failed, close_now;                      /* ended: nothing more is awaited of the client */
 };
 struct httpd {
     struct loop *loop;
@@ -61,6 +65,7 @@ struct httpd {
 
 static void drive(struct httpd *h);
 static void accept_on(struct httpd *h);
+static void sweep_in(struct httpd *h);
 
 /* ---- turning the library */
 
@@ -138,6 +143,7 @@ static void conn_opened(struct httpd *h, struct MHD_Connection *mhd, void **sock
     list_add(&h->conns, &c->link);
     h->n_conns++;
     *socket_context = c;
+    if (!h->sweep_timer) sweep_in(h);
 }
 
 static void on_connection(void *arg, struct MHD_Connection *mhd, void **socket_context, enum MHD_ConnectionNotificationCode what)
@@ -156,34 +162,60 @@ static void on_connection(void *arg, struct MHD_Connection *mhd, void **socket_c
     if (!h->accept_watch && !h->accept_timer) accept_on(h);
 }
 
-/* A header must be whole header_ms after its first byte. The library only counts silence, so this looks at the bytes that came. */
-static void sweep_one(struct httpd *h, struct conn *c, uint64_t now)
+/* Everything the client sent is with the library, which waits for more of a request, and no more can come. */
+static bool client_left(const struct conn *c)
 {
-    if (!c->head_since) return;
+    struct pollfd p = { .fd = c->fd, .events = POLLRDHUP };
+    const struct req *q = c->req;
+    int unread = 0;
+    if (q && (q->ended || q->paused || q->suspended)) return false;
+    return poll(&p, 1, 0) > 0 && (p.revents & POLLRDHUP) && !ioctl(c->fd, FIONREAD, &unread) && !unread;
+}
+
+/* A header must be whole header_ms after its first byte. The library only counts silence, so this looks at the bytes that came. */
+static bool header_late(struct conn *c, uint64_t now)
+{
+    if (!c->head_since) return false;
     if (!c->first && bytes_received(c) == c->mark) {                       /* idle between requests: the idle timeout's business */
         c->head_since = now;
-        return;
+        return false;
     }
-    if (now - c->head_since < (uint64_t)h->limits.header_ms) return;
-    log_debug("http: connection cut, its header was not whole in time");
-    shutdown(c->fd, SHUT_RDWR);
-    c->head_since = now;
+    return now - c->head_since >= (uint64_t)c->h->limits.header_ms;
 }
 
-static void on_sweep(void *arg);
-static void sweep_in(struct httpd *h)
+/* A client that left is cut at the second look: in between the library had its turn to see it by itself. */
+static void sweep_one(struct conn *c, uint64_t now)
 {
-    uint64_t ms = (uint64_t)h->limits.header_ms / 4;
-    h->sweep_timer = loop_timer(h->loop, ms < 20 ? 20 : ms, on_sweep, h);
+    bool left = client_left(c), late = header_late(c, now);
+    if (late || (left && c->left)) {
+        log_debug("http: connection cut, its %s", late ? "header was not whole in time" : "client left");
+        shutdown(c->fd, SHUT_RDWR);
+        if (late) c->head_since = now;
+    }
+    c->left = left;
 }
 
+/* A part of the connections, each in its turn, so that many of them cost no more than a few. */
 static void on_sweep(void *arg)
 {
     struct httpd *h = arg;
     uint64_t now = loop_now_ms(h->loop);
+    uint32_t part = h->n_conns / SWEEP_PART;
     loop_timer_del(h->sweep_timer);
-    LIST_EACH(it, &h->conns) sweep_one(h, LIST_OF(it, struct conn, link), now);
-    sweep_in(h);
+    h->sweep_timer = NULL;
+    if (part < SWEEP_MIN) part = SWEEP_MIN;
+    for (uint32_t i = 0; i < part && i < h->n_conns; i++) {
+        struct conn *c = LIST_OF(list_pop(&h->conns), struct conn, link);
+        list_add(&h->conns, &c->link);
+        sweep_one(c, now);
+    }
+    if (h->n_conns) sweep_in(h);
+}
+
+static void sweep_in(struct httpd *h)
+{
+    uint64_t ms = (uint64_t)h->limits.header_ms / 4;
+    h->sweep_timer = loop_timer(h->loop, ms < 20 ? 20 : ms > SWEEP_MS ? SWEEP_MS : ms, on_sweep, h);
 }
 
 /* ---- accepting */
@@ -372,6 +404,7 @@ static enum MHD_Result send_answer(struct req *q)
     enum MHD_Result rc = MHD_queue_response(q->conn->mhd, q->status, q->answer);
     MHD_destroy_response(q->answer);
     q->answer = NULL;
+    q->ended = true;
     return rc;
 }
 
@@ -607,7 +640,6 @@ int httpd_open(struct httpd *h, struct buf *err)
     }
     h->closed = false;
     accept_on(h);
-    sweep_in(h);
     return 0;
 }
 

@@ -525,6 +525,35 @@ static void test_clients_that_leave(void **state)
     close_site(&s);
 }
 
+/* The last bytes and the end of the stream in one segment: the library sees the bytes and misses the end. */
+static void say_and_end(struct talk *t)
+{
+    static const char *const said[] = { "GET /a HTTP/1.1\r\nHost: x\r\n",
+        "POST /plain HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nabc", SIMPLE };
+    for (size_t i = 0; i < sizeof said / sizeof *said; i++) {
+        int fd = dial(t->site);
+        send(fd, said[i], strlen(said[i]), MSG_NOSIGNAL | MSG_MORE);
+        shutdown(fd, SHUT_WR);
+        hear(fd, &t->got, NULL);
+        close(fd);
+    }
+}
+
+static void test_an_end_that_comes_with_the_last_bytes_is_seen(void **state)
+{
+    (void)state;
+    struct site s = { .limits = { 64, 64, 5000, 5000, 1 << 20 } };
+    struct talk t = { 0 };
+    open_site(&s, NULL);
+    converse(&s, &t, say_and_end);
+    expect(&t, "HTTP/1.1 200", 1);                         /* whoever only stops sending still gets an answer */
+    assert_in_range(t.ms, 0, 4000);
+    assert_int_equal(s.begun, 2);
+    assert_int_equal(s.sent, 1);
+    buf_free(&t.got);
+    close_site(&s);
+}
+
 static void unanswered(struct talk *t)
 {
     static const char head[] = "GET /never HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -611,7 +640,8 @@ int main(void)
         cmocka_unit_test(test_an_early_refusal_reads_no_body), cmocka_unit_test(test_an_answer_in_the_middle_of_a_body),
         cmocka_unit_test(test_late_answers_are_never_lost), cmocka_unit_test(test_a_header_that_drips_is_cut),
         cmocka_unit_test(test_connections_per_address), cmocka_unit_test(test_connections_over_the_limit_wait_their_turn),
-        cmocka_unit_test(test_clients_that_leave), cmocka_unit_test(test_the_end_with_open_requests),
+        cmocka_unit_test(test_clients_that_leave), cmocka_unit_test(test_an_end_that_comes_with_the_last_bytes_is_seen),
+        cmocka_unit_test(test_the_end_with_open_requests),
         cmocka_unit_test(test_unix_socket), cmocka_unit_test(test_a_taken_port_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, done);
