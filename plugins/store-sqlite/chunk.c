@@ -272,7 +272,7 @@ int group_chunk(struct call *c, struct group *g, const struct mintd_db_chunk *ro
     struct mintd_db_attempt attempt;
     struct change_iter it = { 0 };
     const struct mintd_db_attempt *a = group_next(g, &it, MINTD_DB_ATTEMPT, &attempt, sizeof attempt) ? &attempt : NULL;
-    struct held h;
+    struct held h = { 0 };
     int64_t first = 0;
     uint32_t made = 0;
     bool moved = false;

@@ -27,9 +27,12 @@ class Void(Exception):
 
 
 def plugins_ready():
-    """The daemon loads plugins from one folder; the null uploader's gets copies of the real ones."""
+    """The daemon loads plugins from one folder; the null uploader's gets copies of the real ones. By rename, because a bench beside
+    this one may have them mapped."""
     for name in os.listdir(plugin_dir()):
-        shutil.copy2(os.path.join(plugin_dir(), name), PLUGINS)
+        copy = os.path.join(PLUGINS, f"{name}.{os.getpid()}")
+        shutil.copy2(os.path.join(plugin_dir(), name), copy)
+        os.replace(copy, os.path.join(PLUGINS, name))
 
 
 def span(values, unit="x", digits=2):

@@ -99,7 +99,8 @@ class Run:
         self.profile, self.seed, self.folder, self.kills, self.points = profile, seed, folder, kills, points
         self.rng = random.Random(f"{seed}/killer")
         self.settle = settle
-        self.config = Config(profile, chain={**(FAULTS[profile] if faults else {}), "seed": seed})
+        self.config = Config(profile, chain={**(FAULTS[profile] if faults else {}), "seed": seed},
+                             intake={"memory": "4 KiB", "slab": "4 KiB"})         # larger batches are staged
         self.daemon = Daemon(folder, self.config, env=env)
         self.over, self.abandoned, self.full = threading.Event(), threading.Event(), threading.Event()
         self.clients = [Client(self, number) for number in range(clients)]
@@ -114,17 +115,19 @@ class Run:
         """One entry per kill: None for a random moment, else (name, n). Every name comes up before any comes up twice; points
         given by name take all kills."""
         names = crash_names() if self.points is True else self.points or []
-        entries = [(name, self.rng.choice((1, 1, 2, 3, 5))) for name in names]
+        entries = [(name, 1) for name in names] * 2        # so that each is passed at least once
         share, turns = (3, (1, 2, 4, 8)) if self.points is True else (1, (5, 15, 40, 90))
         while len(entries) < self.kills // share and names:
             entries.append((self.rng.choice(names), self.rng.choice(turns)))
-        entries = entries[:max(len(names), self.kills)]
+        entries = entries[:max(2 * len(names), self.kills)]
         entries += [None] * (self.kills - len(entries))
         self.rng.shuffle(entries)
         return entries
 
     def kill_once(self, entry):
         env = {"MINTD_CRASH_AT": f"{entry[0]}:{entry[1]}"} if entry else {}
+        if entry:
+            self.full.clear()                              # most points need somebody who asks
         self.daemon.launch(env)
         process = self.daemon.process
         if not entry:
@@ -197,6 +200,8 @@ class Run:
         never = sorted(set(self.missed) - set(self.reached))
         if never:
             print(f"# crash points not passed in this run: {' '.join(never)}", flush=True)
+            if self.kills >= 100:
+                self.problems.append(("unreached", f"no life of this run passed {' '.join(never)}"))
         with open(os.path.join(self.folder, "history.json"), "w", encoding="utf-8") as file:
             json.dump([{**vars(request), "places": sorted(map(str, request.places))} for request in requests], file)
         return self.problems

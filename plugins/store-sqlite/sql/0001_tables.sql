@@ -132,9 +132,9 @@ CREATE TABLE chunks (
         ELSE 0 END),
     CONSTRAINT chunks_state CHECK (state BETWEEN 1 AND 6 OR state BETWEEN 10 AND 13),
     CONSTRAINT chunks_done CHECK (done = (state >= 10)),
-    CONSTRAINT chunks_signed CHECK (attempt_no >= 0 AND (state NOT IN (4, 5, 10) OR attempt_no > 0)),
+    CONSTRAINT chunks_signed CHECK (attempt_no >= 0 AND (NOT (state IN (4, 5) OR state = 10) OR attempt_no > 0)),
     CONSTRAINT chunks_free CHECK (state <> 6 OR owner IS NULL),
-    CONSTRAINT chunks_reason CHECK ((problem IS NOT NULL) = (state IN (6, 11, 12))),
+    CONSTRAINT chunks_reason CHECK ((problem IS NOT NULL) = (state = 6 OR state IN (11, 12))),
     CONSTRAINT chunks_final CHECK (state <> 10 OR (minted_at IS NOT NULL AND block_time IS NOT NULL AND fee IS NOT NULL
         AND evidence IS NOT NULL AND (kind <> 0 OR first_serial IS NOT NULL OR assets IS NOT NULL))),
     CONSTRAINT chunks_result CHECK (state = 10 OR (minted_at IS NULL AND block_time IS NULL AND first_serial IS NULL

@@ -1,5 +1,6 @@
 -- Every trigger of the store. A refusal carries the name of its trigger, or of the key that it guards. start compares this list
 -- with the database's, migrate makes it anew. Each statement begins with "CREATE TRIGGER" and ends with a line "END;".
+-- A list of three and more after IN costs a table in memory at each evaluation; on the road of a chunk pairs and ranges stand instead.
 -- "_replace" triggers close a hole of SQLite: INSERT OR REPLACE deletes the row in its way without asking the delete triggers.
 
 -- ---- meta, venues, collections
@@ -249,12 +250,12 @@ END;
 
 CREATE TRIGGER chunks_transition BEFORE UPDATE OF state ON chunks
 WHEN NEW.state <> OLD.state AND NOT (CASE OLD.state
-    WHEN 1 THEN NEW.state IN (2, 6, 11, 12, 13)
-    WHEN 2 THEN NEW.state IN (1, 3, 6, 11, 12, 13)
-    WHEN 3 THEN NEW.state IN (4, 6, 11, 12, 13)
-    WHEN 4 THEN NEW.state IN (3, 5, 6, 10, 11, 13)
-    WHEN 5 THEN NEW.state IN (3, 4, 6, 10, 11, 13)
-    WHEN 6 THEN NEW.state IN (3, 4, 5, 10, 11, 12, 13)
+    WHEN 1 THEN NEW.state IN (2, 6) OR NEW.state BETWEEN 11 AND 13
+    WHEN 2 THEN NEW.state IN (1, 3) OR NEW.state = 6 OR NEW.state BETWEEN 11 AND 13
+    WHEN 3 THEN NEW.state IN (4, 6) OR NEW.state BETWEEN 11 AND 13
+    WHEN 4 THEN NEW.state IN (3, 5) OR NEW.state IN (6, 13) OR NEW.state BETWEEN 10 AND 11
+    WHEN 5 THEN NEW.state IN (3, 4) OR NEW.state IN (6, 13) OR NEW.state BETWEEN 10 AND 11
+    WHEN 6 THEN NEW.state BETWEEN 3 AND 5 OR NEW.state BETWEEN 10 AND 13
     ELSE 0 END)
 BEGIN
     SELECT RAISE(ABORT, 'chunks_transition');
@@ -274,14 +275,14 @@ BEGIN
 END;
 
 CREATE TRIGGER chunks_proof BEFORE UPDATE OF state ON chunks
-WHEN OLD.attempt_no > 0 AND NEW.state IN (1, 2, 3, 11, 12, 13)
+WHEN OLD.attempt_no > 0 AND (NEW.state BETWEEN 1 AND 3 OR NEW.state BETWEEN 11 AND 13)
      AND NOT EXISTS (SELECT 1 FROM proofs WHERE chunk = OLD.id AND no = OLD.attempt_no)
 BEGIN
     SELECT RAISE(ABORT, 'chunks_proof');
 END;
 
 CREATE TRIGGER chunks_alive BEFORE UPDATE OF state ON chunks
-WHEN NEW.state IN (4, 5, 10) AND NEW.attempt_no = OLD.attempt_no
+WHEN (NEW.state IN (4, 5) OR NEW.state = 10) AND NEW.attempt_no = OLD.attempt_no
      AND EXISTS (SELECT 1 FROM proofs WHERE chunk = OLD.id AND no = OLD.attempt_no)
      AND NOT (NEW.state = 10 AND EXISTS (SELECT 1 FROM verdicts WHERE chunk = OLD.id AND no = OLD.attempt_no AND kind = 1))
 BEGIN
@@ -500,12 +501,21 @@ CREATE TRIGGER chunks_recounted AFTER UPDATE OF state ON chunks
 WHEN NEW.state <> OLD.state AND (NEW.state >= 6 OR OLD.state >= 6)
 BEGIN
     INSERT INTO counters (scope, scope_id, kind, stripe, open, quarantined, done, failed, cancelled, transit, mint_ms, fee)
-    SELECT s.scope, s.id, NEW.kind, coalesce(NEW.owner, OLD.owner, 0),
-           u.n * ((NEW.state < 6) - (OLD.state < 6)), u.n * ((NEW.state = 6) - (OLD.state = 6)),
-           u.n * (NEW.state = 10), u.n * (NEW.state = 11), u.n * (NEW.state = 12), NEW.n * (NEW.state = 13),
-           NEW.n * max(0, coalesce(NEW.minted_at - NEW.accepted_at, 0)), coalesce(NEW.fee, 0)
-    FROM (SELECT 0 AS scope, NEW.venue AS id UNION ALL SELECT 1, NEW.request) s, (SELECT NEW.n + (NEW.kind = 1) AS n) u
-    WHERE s.id IS NOT NULL
+    VALUES (0, NEW.venue, NEW.kind, coalesce(NEW.owner, OLD.owner, 0),
+           (NEW.n + (NEW.kind = 1)) * ((NEW.state < 6) - (OLD.state < 6)), (NEW.n + (NEW.kind = 1)) * ((NEW.state = 6) - (OLD.state = 6)),
+           (NEW.n + (NEW.kind = 1)) * (NEW.state = 10), (NEW.n + (NEW.kind = 1)) * (NEW.state = 11),
+           (NEW.n + (NEW.kind = 1)) * (NEW.state = 12), NEW.n * (NEW.state = 13),
+           NEW.n * max(0, coalesce(NEW.minted_at - NEW.accepted_at, 0)), coalesce(NEW.fee, 0))
+    ON CONFLICT (scope, scope_id, kind, stripe) DO UPDATE SET
+        open = open + excluded.open, quarantined = quarantined + excluded.quarantined, done = done + excluded.done,
+        failed = failed + excluded.failed, cancelled = cancelled + excluded.cancelled, transit = transit + excluded.transit,
+        mint_ms = mint_ms + excluded.mint_ms, fee = fee + excluded.fee;
+    INSERT INTO counters (scope, scope_id, kind, stripe, open, quarantined, done, failed, cancelled, transit, mint_ms, fee)
+    SELECT 1, NEW.request, NEW.kind, coalesce(NEW.owner, OLD.owner, 0),
+           NEW.n * ((NEW.state < 6) - (OLD.state < 6)), NEW.n * ((NEW.state = 6) - (OLD.state = 6)),
+           NEW.n * (NEW.state = 10), NEW.n * (NEW.state = 11),
+           NEW.n * (NEW.state = 12), NEW.n * (NEW.state = 13),
+           NEW.n * max(0, coalesce(NEW.minted_at - NEW.accepted_at, 0)), coalesce(NEW.fee, 0) WHERE NEW.request IS NOT NULL
     ON CONFLICT (scope, scope_id, kind, stripe) DO UPDATE SET
         open = open + excluded.open, quarantined = quarantined + excluded.quarantined, done = done + excluded.done,
         failed = failed + excluded.failed, cancelled = cancelled + excluded.cancelled, transit = transit + excluded.transit,
