@@ -349,6 +349,7 @@ static void on_pipe_started(void *arg, int err, const char *why)
     struct app *a = arg;
     if (err) on_fatal(a, why);
     if (a->stopping) return;
+    say_where(a);
     log_info("mintd " MINTD_VERSION " accepts work");
     notify("READY=1\nSTATUS=accepts work\nMAINPID=%ld", (long)getpid());
 }
@@ -454,7 +455,6 @@ static int run(struct app *a)
     no_secrets_in_cores();
     a->status = build(a);
     if (a->status) return finish(a);
-    say_where(a);
     start_watchdog(a);
     plug_start(a->plug, on_plugins_started, a);
     loop_run(a->loop);

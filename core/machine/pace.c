@@ -40,7 +40,9 @@ void pace_bucket_take(struct pace_bucket *b, uint64_t cost, uint64_t now)
 {
     if (!b->per_s) return;
     refill(b, now);
-    b->level = b->level > cost ? b->level - cost : 0;
+    uint64_t owed = b->level < cost ? cost - b->level : 0;
+    b->level -= cost - owed;
+    if (owed) b->last_ms += (owed * 1000 + b->per_s - 1) / b->per_s;   /* a cost above the burst: nothing comes in before that is paid */
 }
 
 void pace_bucket_refused(struct pace_bucket *b, uint64_t retry_ms, uint64_t now)
@@ -48,7 +50,7 @@ void pace_bucket_refused(struct pace_bucket *b, uint64_t retry_ms, uint64_t now)
     uint64_t until = now + (retry_ms ? retry_ms : HOLD_DEFAULT_MS);
     if (until > b->hold_until) b->hold_until = until;
     b->level = 0;
-    b->last_ms = now;
+    if (b->last_ms < now) b->last_ms = now;
 }
 
 void pace_window_set(struct pace_window *w, uint32_t start, uint32_t max)

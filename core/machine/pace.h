@@ -9,7 +9,7 @@ struct pace_bucket { uint64_t per_s, burst, level, last_ms, hold_until; };     /
 void     pace_bucket_set(struct pace_bucket *, uint64_t per_s, uint64_t burst, uint64_t now_ms);   /* keeps the level, capped */
 uint64_t pace_bucket_wait(struct pace_bucket *, uint64_t cost, uint64_t now_ms);   /* ms until cost fits; 0: now. A cost above
                                                                                       the burst fits when the bucket is full */
-void     pace_bucket_take(struct pace_bucket *, uint64_t cost, uint64_t now_ms);   /* may go below zero cost: clamps at 0 */
+void     pace_bucket_take(struct pace_bucket *, uint64_t cost, uint64_t now_ms);   /* what is missing is owed: the rate holds */
 void     pace_bucket_refused(struct pace_bucket *, uint64_t retry_ms, uint64_t now_ms);   /* the peer says busy: empty, hold */
 
 /* +1 per window of successes, x 0.7 at most once per round trip on refusals and timeouts, never below 2, honours Retry-After. */

@@ -124,12 +124,15 @@ static void failed(struct pipe *p, const struct mintd_outcome *o)
 {
     struct book *b = &p->book;
     struct retry_verdict v = pipe_retry_in(p, NULL, STAGE_COMMIT, o, b->tries++);
-    pipe_outcome(p, NULL, STAGE_COMMIT, 0, o);
+    bool over = v.act == RETRY_FENCED || v.act == RETRY_FAIL;
+    if (!over) pipe_outcome(p, NULL, STAGE_COMMIT, 0, o);
     if (o->cls == MINTD_TRANSIENT || o->cls == MINTD_THROTTLED || o->cls == MINTD_CANCELED || o->cls == MINTD_PERMANENT)
         give_up(p);
     take_back(p);
-    if (v.act == RETRY_FENCED || v.act == RETRY_FAIL) {
-        pipe_fatal(p, v.act == RETRY_FENCED ? "another instance took this slot" : "the store refuses every write");
+    if (over) {
+        pipe_fatal(p, "%s: " STR_FMT ": " STR_FMT " (%s)",
+                   v.act == RETRY_FENCED ? "another instance took this slot" : "the store refuses every write",
+                   STR_ARG(o->slug), STR_ARG(o->msg), plug_help(p->store, o->slug));
         return;
     }
     loop_timer_del(b->timer);

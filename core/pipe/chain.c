@@ -67,10 +67,9 @@ static void pinned(void *arg, const struct mintd_applied *a)
     ch->asking = false;
     if (a && a->verdict <= MINTD_REPEATED) { use(ch, pin.mem, pin.lim); return; }
     if (a) {
-        log_error("chain " STR_FMT " is on network " STR_FMT " but this store belongs to " STR_FMT
-                  ": point it at that network or use another store", STR_ARG(plug_name(ch->inst)), STR_ARG(pin.lim->network),
-                  STR_ARG(a->detail));
-        pipe_fatal(ch->pipe, "a chain is on another network than the one its store belongs to");
+        pipe_fatal(ch->pipe, "chain " STR_FMT " is on network " STR_FMT " but this store belongs to " STR_FMT
+                   ": point it at that network or use another store", STR_ARG(plug_name(ch->inst)), STR_ARG(pin.lim->network),
+                   STR_ARG(a->detail));
     }
     arena_free(pin.mem);
 }

@@ -1,6 +1,7 @@
 /* The pipeline's life: made from the configuration, started (schema, pins, lease), drained. Owns lines and chains; the rest of its
  * work is in the other files of this folder. Loop thread. */
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -28,7 +29,7 @@ struct retry_verdict pipe_retry_in(struct pipe *p, const struct line *line, enum
 
 void pipe_outcome(struct pipe *p, const struct line *line, enum retry_stage stage, uint64_t chunk, const struct mintd_outcome *o)
 {
-    (void)p;
+    if (pipe_store_failed(p, o)) return;
     static const char *const names[] = { "ok", "canceled", "transient", "throttled", "permanent", "ambiguous" };
     char id[24], code[24];
     snprintf(id, sizeof id, "%llu", (unsigned long long)chunk);
@@ -53,16 +54,43 @@ void pipe_call(struct pipe *p, struct plug_inst *inst, uint32_t op, uint32_t fla
     plug_call_rows(inst, op, flags, arg, rows, mem, fn, fn_arg);
 }
 
-void pipe_fatal(struct pipe *p, const char *why)
+static void die(struct pipe *p)
 {
-    if (p->state == PIPE_DEAD) return;
-    log_error("stopping all work: %s", why);
+    log_error("stopping all work: %s", p->fatal);
     p->state = PIPE_DEAD;
-    p->why = str_of(why);
+    p->why = str_of(p->fatal);
     intake_end_all(p);
     lane_stop(p);
-    if (!p->started) { p->started = true; p->started_fn(p->started_arg, -EIO, why); }
-    else if (p->fatal_fn) p->fatal_fn(p->fatal_arg, why);
+    if (!p->started) { p->started = true; p->started_fn(p->started_arg, -EIO, p->fatal); }
+    else if (p->fatal_fn) p->fatal_fn(p->fatal_arg, p->fatal);
+}
+
+void pipe_fatal(struct pipe *p, const char *why, ...)
+{
+    if (p->state == PIPE_DEAD) return;
+    va_list ap;
+    va_start(ap, why);
+    vsnprintf(p->fatal, sizeof p->fatal, why, ap);
+    va_end(ap);
+    die(p);
+}
+
+static void on_damage(void *arg)
+{
+    struct pipe *p = arg;
+    loop_timer_del(p->damaged);
+    p->damaged = NULL;
+    if (p->state != PIPE_DEAD) die(p);
+}
+
+/* Promises and proofs may be among what is lost, so nothing may rely on the rest. Later, because any caller may be deep in its work. */
+bool pipe_store_failed(struct pipe *p, const struct mintd_outcome *o)
+{
+    if (o->cls != MINTD_PERMANENT || !str_eq(o->slug, S("store.corrupt"))) return false;
+    if (p->damaged || p->state == PIPE_DEAD) return true;
+    snprintf(p->fatal, sizeof p->fatal, STR_FMT ": " STR_FMT " (%s)", STR_ARG(o->slug), STR_ARG(o->msg), plug_help(p->store, o->slug));
+    p->damaged = loop_timer(p->loop, 0, on_damage, p);
+    return true;
 }
 
 void pipe_on_fatal(struct pipe *p, pipe_fatal_fn *fn, void *arg)
@@ -207,6 +235,7 @@ void pipe_free(struct pipe *p)
     loop_timer_del(p->lease_timer);
     loop_timer_del(p->drain_timer);
     loop_timer_del(p->start_timer);
+    loop_timer_del(p->damaged);
     arena_free(p->sweep_mem);
     intake_names_free(p);
     map_free(&p->chunks);
@@ -264,9 +293,8 @@ static void deployment_pinned(void *arg, const struct mintd_applied *a)
     struct pipe *p = arg;
     if (!a || p->state == PIPE_DEAD) return;
     if (a->verdict > MINTD_REPEATED) {
-        log_error("this store belongs to deployment " STR_FMT ", the configuration says " STR_FMT
-                  ": item keys derive from it, so it can not change", STR_ARG(a->detail), STR_ARG(p->conf->deployment));
-        pipe_fatal(p, "the store belongs to another deployment");
+        pipe_fatal(p, "this store belongs to deployment " STR_FMT ", the configuration says " STR_FMT
+                   ": item keys derive from it, so set it back or use another store", STR_ARG(a->detail), STR_ARG(p->conf->deployment));
         return;
     }
     slot_start(p);
@@ -287,8 +315,7 @@ static bool schema_usable(struct pipe *p, const struct mintd_schema *s)
     uint64_t need = 0;
     for (uint32_t k = MINTD_DB_VENUE; k <= MINTD_DB_COUNT; k++) need |= (uint64_t)1 << k;
     if (s->now != s->wanted) {
-        log_error("the store is at schema %u, this version needs %u: run mintd migrate", s->now, s->wanted);
-        pipe_fatal(p, "the store's schema is not current");
+        pipe_fatal(p, "the store is at schema %u, this version needs %u: run mintd migrate, or set migrate = true", s->now, s->wanted);
         return false;
     }
     if ((s->kinds & need) == need) return true;
@@ -306,9 +333,13 @@ static void schema_read(void *arg, struct plug_reply *r)
         if (schema_usable(p, r->res->rows.p)) pin_deployment(p);
         return;
     }
+    if (r->out->cls == MINTD_PERMANENT) {
+        pipe_fatal(p, "the store can not be used: " STR_FMT ": " STR_FMT " (%s)", STR_ARG(r->out->slug), STR_ARG(r->out->msg),
+                   plug_help(p->store, r->out->slug));
+        return;
+    }
     pipe_outcome(p, NULL, STAGE_QUERY, 0, r->out);
-    if (r->out->cls == MINTD_PERMANENT) pipe_fatal(p, "the store can not be used");
-    else start_retry(p);
+    start_retry(p);
 }
 
 static void start_again(void *arg)

@@ -127,9 +127,11 @@ struct pipe {
     struct conf *conf;
     struct plug_inst *store;
     enum pipe_state state;
-    struct mintd_str why;                    /* static text: why not ready */
+    struct mintd_str why;                    /* why not ready; lives as long as this */
+    char fatal[900];                         /* why all work ended */
+    struct loop_timer *damaged;
     uint32_t slot; uint64_t epoch, renewed_ms; uint32_t live_slots;
-    bool started, schema_ok;
+    bool started;
     pipe_started_fn *started_fn; void *started_arg;
     pipe_fatal_fn *fatal_fn; void *fatal_arg;
     loop_fn *drained_fn; void *drained_arg;
@@ -147,7 +149,7 @@ struct pipe {
 };
 
 /* pipe.c */
-void pipe_fatal(struct pipe *, const char *why);
+void pipe_fatal(struct pipe *, const char *why, ...) __attribute__((format(printf, 2, 3)));
 struct line *pipe_line(struct pipe *, struct mintd_str name);       /* NULL: not configured (any more) */
 void line_wake_in(struct line *, uint64_t ms);                     /* mint_kick then; the last call counts */
 uint32_t pipe_random32(struct pipe *);
@@ -156,7 +158,8 @@ struct retry_verdict pipe_retry_in(struct pipe *, const struct line *or_null, en
 void pipe_call(struct pipe *, struct plug_inst *, uint32_t op, uint32_t flags, const void *arg, struct mintd_vec rows,
                struct arena *mem, plug_fn *fn, void *fn_arg);      /* plug_call that is counted; fn must call pipe_called first */
 void pipe_called(struct pipe *);
-void pipe_outcome(struct pipe *, const struct line *, enum retry_stage, uint64_t chunk, const struct mintd_outcome *);   /* logs it */
+/* Logs it, and a damaged store ends all work. */
+void pipe_outcome(struct pipe *, const struct line *, enum retry_stage, uint64_t chunk, const struct mintd_outcome *);
 
 /* chunk_mem.c */
 struct chunk *chunk_adopt(struct pipe *, struct line *, struct col *, const struct mintd_db_chunk *row, struct arena *mem);

@@ -313,11 +313,11 @@ int plug_file_load(const char *dir, struct mintd_str name, struct plug_file **re
 
 const struct mintd_plugin *plug_file_desc(const struct plug_file *f) { return &f->desc; }
 
-bool plug_file_slug(const struct plug_file *f, struct mintd_str slug)
+const char *plug_file_help(const struct plug_file *f, struct mintd_str slug)
 {
     for (uint32_t i = 0; i < f->desc.slugs.n; i++)
-        if (str_eq(slug, SZ(f->slugs[i].slug))) return true;
-    return false;
+        if (str_eq(slug, SZ(f->slugs[i].slug))) return f->slugs[i].help;
+    return NULL;
 }
 
 void plug_files_close(void)

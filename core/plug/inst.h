@@ -36,7 +36,7 @@ struct plug_file {
     struct metric **registered;                             /* one per published metric */
     struct mintd_slug *slugs;
 };
-bool plug_file_slug(const struct plug_file *, struct mintd_str slug);    /* any thread; published? */
+const char *plug_file_help(const struct plug_file *, struct mintd_str slug);   /* any thread; what to do; NULL: not published */
 void plug_file_register(struct plug_file *);                /* its metrics, before an instance is created */
 /* lint.c: what a plugin publishes about itself. 0, or -EINVAL with one line in *err (without the file's name). */
 int  lint_desc(const struct plug_file *, struct buf *err);

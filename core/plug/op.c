@@ -158,7 +158,7 @@ static struct plug_reply read_answer(struct ticket *t, const struct mintd_outcom
     if (!o) return lost;
     bool ok = o->cls == MINTD_OK;
     if (!ok && (o->cls > MINTD_AMBIGUOUS || !(t->info->classes & 1u << o->cls))) return unlisted(t, mem, o);
-    if (!ok && !plug_file_slug(t->ctx->file, o->slug)) defect(t->ctx->owner, DEFECT_UNLISTED_SLUG, t->info->name);
+    if (!ok && !plug_file_help(t->ctx->file, o->slug)) defect(t->ctx->owner, DEFECT_UNLISTED_SLUG, t->info->name);
     const struct mintd_res *rows;
     int r = read_rows(t, mem, res, ok, &rows);
     if (r == -ENOMEM) return lost;
@@ -180,6 +180,14 @@ static struct delivery delivery_of(struct ticket *t)
     return d;
 }
 
+/* A start that fails is told by whoever asked for it, with its consequence. */
+static uint32_t note_level(const struct delivery *d)
+{
+    uint32_t cls = d->reply.out->cls;
+    bool start = d->info == op_info(d->ctx->desc->kind, PLUG_START);
+    return !start && (cls == MINTD_PERMANENT || cls == MINTD_AMBIGUOUS) ? MINTD_WARN : MINTD_DEBUG;
+}
+
 static void note(const struct delivery *d)
 {
     struct mintd_str who = owner_name(d->ctx->owner);
@@ -187,7 +195,7 @@ static void note(const struct delivery *d)
     metric_observe(plug_metrics.seconds, who, SZ(d->info->name), (double)d->reply.took_us / 1e6);
     metric_add(plug_metrics.ops, who, SZ(class_name(o->cls)), 1);
     metric_add(plug_metrics.in_flight, who, (struct mintd_str){ NULL, 0 }, -1);
-    uint32_t level = o->cls == MINTD_PERMANENT || o->cls == MINTD_AMBIGUOUS ? MINTD_WARN : MINTD_DEBUG;
+    uint32_t level = note_level(d);
     if (!log_on(level)) return;
     char code[24], dur[24];
     struct mintd_field f[] = { { S("instance"), who }, { S("op"), SZ(d->info->name) }, { S("class"), SZ(class_name(o->cls)) },

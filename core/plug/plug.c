@@ -288,6 +288,13 @@ struct plug_inst *plug_find(struct plug *p, struct mintd_str name)
 }
 
 struct mintd_str plug_name(const struct plug_inst *inst) { return SZ(inst->name); }
+
+const char *plug_help(const struct plug_inst *inst, struct mintd_str slug)
+{
+    const char *help = plug_file_help(inst->file, slug);
+    return help ? help : "";
+}
+
 uint32_t plug_kind(const struct plug_inst *inst) { return inst->file->desc.kind; }
 
 bool plug_offers(const struct plug_inst *inst, uint32_t op)

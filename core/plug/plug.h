@@ -53,6 +53,7 @@ void plug_drain(struct plug *, loop_fn *, void *arg);       /* waits for live op
 int  plug_free(struct plug *);                   /* destroys all; 0, or number of ops that never answered (leaks those) */
 struct plug_inst *plug_find(struct plug *, struct mintd_str name);             /* NULL: none; stable across plug_swap */
 struct mintd_str plug_name(const struct plug_inst *);
+const char *plug_help(const struct plug_inst *, struct mintd_str slug);        /* what to do, as its plugin published; "" if nothing */
 uint32_t plug_kind(const struct plug_inst *);
 bool plug_offers(const struct plug_inst *, uint32_t op);
 bool plug_ready(const struct plug_inst *);                   /* started */

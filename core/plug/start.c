@@ -65,8 +65,10 @@ static void start_answered(void *arg, struct plug_reply *r)
         plug_progress(p);
         return;
     }
+    const char *help = plug_file_help(ctx->file, r->out->slug);
     buf_free(&ctx->why);
     buf_printf(&ctx->why, STR_FMT ": " STR_FMT, STR_ARG(r->out->slug), STR_ARG(r->out->msg));
+    if (help && *help) buf_printf(&ctx->why, " (%s)", help);
     if (r->out->cls == MINTD_PERMANENT) failed_for_ever(ctx);
     else back_off(ctx, r->out->retry_ms);
     plug_progress(p);

@@ -84,7 +84,7 @@ def refusals(life):
 
 def goal_10(bench):
     """Hedera's throttle: every node with its share, and the network"""
-    count, limit, nodes, burst = (2000 if bench.quick else 10000), 50, 24, 1
+    count, limit, nodes, burst = (2000 if bench.quick else 10000), 50, 24, 15
     rates, busy, usage = [], [], ""
     for turn in range(bench.runs(3)):
         with Life("hedera-like", mint={"broadcast_routes": 1}, chain={

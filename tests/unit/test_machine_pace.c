@@ -34,6 +34,22 @@ static void never_above_rate_plus_burst(void **state)
     assert_in_range(taken, 118, 120);                      /* 10/s * 10 s + 20 */
 }
 
+/* One send is worth three bursts: the rate still holds, and a refusal in between forgives nothing. */
+static void a_cost_above_the_burst_is_owed(void **state)
+{
+    (void)state;
+    struct pace_bucket b = { 0 };
+    pace_bucket_set(&b, 2000, 2000, 0);
+    pace_bucket_take(&b, 6000, 0);
+    assert_int_equal(pace_bucket_wait(&b, 6000, 0), 3000);
+    pace_bucket_refused(&b, 1, 500);
+    assert_int_equal(pace_bucket_wait(&b, 6000, 600), 2400);
+    uint64_t taken = 0;
+    for (uint64_t now = 3000; now < 30000; now++)
+        while (!pace_bucket_wait(&b, 6000, now)) { pace_bucket_take(&b, 6000, now); taken++; }
+    assert_int_equal(taken, 9);                            /* 27 s * 2 / 6 */
+}
+
 static void the_wait_is_exact(void **state)
 {
     (void)state;
@@ -115,7 +131,7 @@ static void packing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_node_of_thirty_one), cmocka_unit_test(never_above_rate_plus_burst), cmocka_unit_test(the_wait_is_exact),
+        cmocka_unit_test(one_node_of_thirty_one), cmocka_unit_test(never_above_rate_plus_burst), cmocka_unit_test(a_cost_above_the_burst_is_owed), cmocka_unit_test(the_wait_is_exact),
         cmocka_unit_test(refusal_empties_and_holds), cmocka_unit_test(a_new_rate_keeps_the_level),
         cmocka_unit_test(window_grows_one_a_window), cmocka_unit_test(window_is_cut_once_a_round_trip), cmocka_unit_test(packing),
     };
