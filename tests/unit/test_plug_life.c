@@ -97,7 +97,7 @@ static void test_unready_until_started(void **state)
     loop_fake_advance(k.loop, 100);
     assert_int_equal(plug_unready(k.plug, &why), 1);
     buf_add(&why, "", 1);
-    assert_string_equal(why.p, "a: evil.not_yet: the peer is not there yet\n");
+    assert_string_equal(why.p, "a: evil.not_yet: the peer is not there yet (wait)\n");
     buf_free(&why);
     assert_false(plug_ready(kit_inst(&k, "a")));
     assert_true(plug_ready(kit_inst(&k, "b")));
