@@ -171,6 +171,33 @@ static void a_delivery_that_one_receiver_refuses_leaves_the_mint_alone(void **st
     flow_end(f);
 }
 
+static bool all_decided(struct flow *f) { return flow_sql(f, "SELECT count(*) FROM chunks WHERE state < 6") == 0; }
+
+static void what_can_not_be_proven_is_quarantined_and_never_tried_again(void **state)
+{
+    (void)state;
+    const char *dir = fresh();
+    struct flow_text doubt = { .chain = "lie = 1000;", .pipeline = "confirm: { quorum = 3; proof_deadline = \"2m\"; };" };
+    struct flow *f = flow_new(dir, 33, &(struct flow_text){ .profile = NULL });
+    flow_accept(f, "v", "first", 1, NULL);
+    settle(f);
+    flow_end(f);
+    f = flow_new(dir, 34, &doubt);                         /* one of three endpoints denies everything, all three must agree */
+    flow_accept(f, "v", "t", 12, NULL);
+    assert_true(flow_until(f, all_decided, HOUR));
+    assert_int_equal(items_in(f, "quarantined"), 12);
+    flow_end(f);
+    f = flow_new(dir, 35, &(struct flow_text){ .profile = NULL });         /* it takes a person's verdict, not a restart */
+    flow_run(f, HOUR);
+    assert_int_equal(items_in(f, "quarantined"), 12);
+    assert_int_equal(flow_sql(f, "SELECT count(*) FROM chunks WHERE state = 6 AND problem = 'pipe.no_proof' AND owner IS NULL"), 3);
+    assert_int_equal(flow_sql(f, "SELECT max(no) FROM attempts"), 1);
+    assert_int_equal(flow_sql(f, "SELECT count(*) FROM proofs"), 0);
+    assert_int_equal(flow_sql(f, "SELECT count(*) FROM requests WHERE finished_at IS NULL"), 1);
+    assert_int_equal(flow_on_chain(f), 13);                /* they did land, once */
+    flow_end(f);
+}
+
 static bool creation_failed(struct flow *f) { return flow_sql(f, "SELECT count(*) FROM chunks WHERE kind = 1 AND state = 11") == 1; }
 
 static void a_collection_that_could_not_be_made_waits_for_a_retry(void **state)
@@ -400,6 +427,7 @@ int main(void)
         cmocka_unit_test(stop_on_error_cancels_what_is_not_signed),
         cmocka_unit_test(a_cancel_ends_what_has_not_been_signed_and_a_retry_brings_it_back),
         cmocka_unit_test(a_delivery_that_one_receiver_refuses_leaves_the_mint_alone),
+        cmocka_unit_test(what_can_not_be_proven_is_quarantined_and_never_tried_again),
         cmocka_unit_test(a_collection_that_could_not_be_made_waits_for_a_retry),
         cmocka_unit_test(a_spending_cap_spreads_a_batch_over_its_windows),
         cmocka_unit_test(a_key_is_answered_once_and_a_ticket_is_accepted_once),
