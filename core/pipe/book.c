@@ -17,9 +17,8 @@ struct group {
     group_fn *fn; void *arg;
 };
 
-struct group *group_new(struct pipe *p, uint32_t weight, group_fn *fn, void *arg)
+struct group *group_new(uint32_t weight, group_fn *fn, void *arg)
 {
-    (void)p;
     struct group *g = calloc(1, sizeof *g);
     if (!g || !(g->mem = arena_new(0))) { free(g); return NULL; }
     g->weight = weight;

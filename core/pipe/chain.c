@@ -20,6 +20,9 @@ static void again_in(struct chain *ch, uint64_t ms)
     ch->refresh = loop_timer(ch->pipe->loop, ms, again, ch);
 }
 
+/* A little below what is allowed: what is sent at the very limit arrives now early, now late, and early is refused. */
+static uint64_t planned(uint64_t allowed, uint32_t share) { return allowed * 98 / 100 / share; }
+
 /* Levels of budgets that are still published survive; each live slot uses its share. */
 static void take_budgets(struct chain *ch, const struct mintd_limits *lim, struct arena *mem)
 {
@@ -31,7 +34,7 @@ static void take_budgets(struct chain *ch, const struct mintd_limits *lim, struc
     for (uint32_t i = 0; i < n; i++) {
         if (i < ch->n_budgets && str_eq(ch->budgets[i].b->route, rows[i].route)) b[i] = ch->budgets[i];
         b[i].b = &rows[i];
-        pace_bucket_set(&b[i].bucket, rows[i].per_s / share, rows[i].burst / share, now);
+        pace_bucket_set(&b[i].bucket, planned(rows[i].per_s, share), planned(rows[i].burst, share), now);
     }
     ch->budgets = b;
     ch->n_budgets = n;
@@ -77,7 +80,7 @@ static void pinned(void *arg, const struct mintd_applied *a)
 static void check_pin(struct chain *ch, struct arena *mem, const struct mintd_limits *lim)
 {
     struct pin *pin = malloc(sizeof *pin);
-    struct group *g = pin ? group_new(ch->pipe, 0, pinned, pin) : NULL;
+    struct group *g = pin ? group_new(0, pinned, pin) : NULL;
     struct mintd_db_meta *m = g ? GROUP_ROW(g, MINTD_DB_META, mintd_db_meta) : NULL;
     if (!m) { free(pin); arena_free(mem); again_in(ch, RETRY_MS); return; }
     *pin = (struct pin){ ch, mem, lim };

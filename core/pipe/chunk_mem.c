@@ -60,8 +60,8 @@ void chunk_route(struct pipe *p, struct chunk *c)
     c->tries = 0;
     if (c->cancel && c->state <= MINTD_ST_UPLOADED) { chunk_cancel_now(p, c, NULL, NULL); return; }
     switch (chunk_next(c->state)) {
-    case CHUNK_UPLOAD:  upload_add(p, c); break;
-    case CHUNK_PREPARE: mint_add(p, c); break;
+    case CHUNK_UPLOAD:  upload_add(c); break;
+    case CHUNK_PREPARE: mint_add(c); break;
     case CHUNK_OBSERVE: watch_add(p, c); break;
     default:            chunk_drop(p, c); break;
     }
@@ -159,7 +159,7 @@ static void ended(void *arg, const struct mintd_applied *a)
 static struct group *ending_group(struct pipe *p, struct chunk *c, uint32_t to, group_fn *fn, void *arg)
 {
     struct ending *e = malloc(sizeof *e);
-    struct group *g = e ? group_new(p, c->n_items, ended, e) : NULL;
+    struct group *g = e ? group_new(c->n_items, ended, e) : NULL;
     if (!g) { free(e); return NULL; }
     *e = (struct ending){ p, c, to, fn, arg };
     return g;
@@ -271,7 +271,7 @@ void chunk_split(struct pipe *p, struct chunk *c, struct group *proof, const boo
 {
     uint32_t n = c->n_items;
     struct ending *e = calloc(1, sizeof *e);
-    struct group *g = e ? group_new(p, n, split_done, e) : NULL;
+    struct group *g = e ? group_new(n, split_done, e) : NULL;
     struct mintd_db_chunk *head = chunk_change(g, c, MINTD_ST_MOVED);
     uint32_t *part_of = g ? arena_array(group_mem(g), n, 2 * sizeof *part_of) : NULL;
     if (!head || !part_of) { out_of_memory(p, c); return; }

@@ -222,7 +222,7 @@ static bool put_items(struct pipe_intake *in, struct group *g)
 
 static void seal(struct pipe_intake *in)
 {
-    struct group *g = group_new(in->pipe, (uint32_t)in->n_items, sealed, in);
+    struct group *g = group_new((uint32_t)in->n_items, sealed, in);
     struct mintd_db_request *r = g ? GROUP_ROW(g, MINTD_DB_REQUEST, mintd_db_request) : NULL;
     if (!r) { busy(in, "pipe.no_memory", "out of memory"); return; }
     struct arena *mem = group_mem(g);
@@ -441,7 +441,7 @@ static void named(void *arg, const struct mintd_applied *a)
 static struct group *naming_group(struct pipe_intake *in, struct mintd_str text, bool venue)
 {
     struct naming *n = malloc(sizeof *n);
-    struct group *g = n ? group_new(in->pipe, 0, named, n) : NULL;
+    struct group *g = n ? group_new(0, named, n) : NULL;
     if (!g) { free(n); busy(in, "pipe.no_memory", "out of memory"); return NULL; }
     *n = (struct naming){ in, text, venue };
     in->calls++;

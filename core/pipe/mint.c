@@ -42,9 +42,8 @@ static void put_back(struct chunk *c)
     if (!c->col->ring.next) list_add(&c->line->cols, &c->col->ring);
 }
 
-void mint_add(struct pipe *p, struct chunk *c)
+void mint_add(struct chunk *c)
 {
-    (void)p;
     put_back(c);
     mint_kick(c->line);
 }
@@ -55,7 +54,7 @@ static void ready_again(void *arg)
     loop_timer_del(c->timer);
     c->timer = NULL;
     if (c->cancel) chunk_cancel_now(c->line->pipe, c, NULL, NULL);
-    else mint_add(c->line->pipe, c);
+    else mint_add(c);
 }
 
 /* The next chunk of the next collection that may work now; skips paused ones. *ret_wait: ms until the first paused one may. */
@@ -144,7 +143,7 @@ struct cast { struct line *line; struct chunk *c[BATCH_MAX]; uint32_t n; };
 static void sent_back(struct pipe *p, struct chunk *c, const struct mintd_outcome *o, bool first)
 {
     if (o->cls == MINTD_PERMANENT && first) {              /* proof kind 3: the first and only send of these bytes was refused */
-        struct group *g = group_new(p, 0, NULL, NULL);
+        struct group *g = group_new(0, NULL, NULL);
         struct mintd_db_proof *pr = g ? GROUP_ROW(g, MINTD_DB_PROOF, mintd_db_proof) : NULL;
         if (!pr) { watch_add(p, c); return; }
         struct arena *mem = group_mem(g);
@@ -311,7 +310,7 @@ static struct group *attempt_group(struct batch *b, uint32_t i)
     struct pipe *p = b->line->pipe;
     const struct conf_pipeline *cf = b->line->cf;
     struct wrote *w = malloc(sizeof *w);
-    struct group *g = w ? group_new(p, c->n_items, wrote, w) : NULL;
+    struct group *g = w ? group_new(c->n_items, wrote, w) : NULL;
     struct mintd_db_chunk *head = g ? chunk_change(g, c, MINTD_ST_SIGNED) : NULL;
     struct mintd_db_attempt *a = head ? GROUP_ROW(g, MINTD_DB_ATTEMPT, mintd_db_attempt) : NULL;
     if (!a) { free(w); return NULL; }

@@ -302,7 +302,7 @@ static void deployment_pinned(void *arg, const struct mintd_applied *a)
 
 static void pin_deployment(struct pipe *p)
 {
-    struct group *g = group_new(p, 0, deployment_pinned, p);
+    struct group *g = group_new(0, deployment_pinned, p);
     struct mintd_db_meta *m = g ? GROUP_ROW(g, MINTD_DB_META, mintd_db_meta) : NULL;
     if (!m) { pipe_fatal(p, "no memory"); return; }
     m->key = S("deployment");

@@ -101,7 +101,7 @@ struct chunk {
 struct group;
 /* a: the verdict; NULL: the group was certainly not applied and is given up (only groups that asked for it, or at the end) */
 typedef void group_fn(void *arg, const struct mintd_applied *a);
-struct group *group_new(struct pipe *, uint32_t weight, group_fn *, void *arg);    /* weight: items it stands for; NULL: no memory */
+struct group *group_new(uint32_t weight, group_fn *, void *arg);    /* weight: items it stands for; NULL: no memory */
 struct arena *group_mem(struct group *);
 /* Adds a change of n zeroed rows of the size, returned for filling. NULL: no memory or too many changes (8). */
 void *group_rows(struct group *, uint32_t kind, size_t size, uint32_t n);
@@ -205,9 +205,9 @@ void lane_made(struct pipe *, uint64_t collection, struct mintd_str chain_ref); 
 void col_free(struct col *);
 
 /* upload.c, mint.c, watch.c */
-void upload_add(struct pipe *, struct chunk *);
+void upload_add(struct chunk *);
 void upload_turn(struct line *);
-void mint_add(struct pipe *, struct chunk *);
+void mint_add(struct chunk *);
 void mint_kick(struct line *);
 void mint_resend(struct pipe *, struct chunk *);
 void watch_add(struct pipe *, struct chunk *);

@@ -115,7 +115,7 @@ static void begin(struct pipe *p)
 {
     p->slot = 0;
     p->epoch = 0;
-    struct group *g = group_new(p, 0, acquired, p);
+    struct group *g = group_new(0, acquired, p);
     struct mintd_db_lease *l = g ? GROUP_ROW(g, MINTD_DB_LEASE, mintd_db_lease) : NULL;
     if (!l) { pipe_fatal(p, "no memory for the lease"); return; }
     *l = (struct mintd_db_lease){ .ttl_ms = (uint64_t)p->conf->lease_ms, .holder = arena_str(group_mem(g), p->conf->name) };
@@ -183,7 +183,7 @@ static void renew(void *arg)
     loop_timer_del(p->lease_timer);
     p->lease_timer = NULL;
     renew_later(p);
-    struct group *g = group_new(p, 0, renewed, p);
+    struct group *g = group_new(0, renewed, p);
     struct mintd_db_lease *l = g ? GROUP_ROW(g, MINTD_DB_LEASE, mintd_db_lease) : NULL;
     if (!l) return;
     *l = (struct mintd_db_lease){ .slot = p->slot, .ttl_ms = (uint64_t)p->conf->lease_ms,
@@ -202,7 +202,7 @@ void slot_release(struct pipe *p, group_fn *fn, void *arg)
 {
     loop_timer_del(p->lease_timer);
     p->lease_timer = NULL;
-    struct group *g = p->epoch ? group_new(p, 0, fn, arg) : NULL;
+    struct group *g = p->epoch ? group_new(0, fn, arg) : NULL;
     struct mintd_db_lease *l = g ? GROUP_ROW(g, MINTD_DB_LEASE, mintd_db_lease) : NULL;
     if (!l) { fn(arg, NULL); return; }
     *l = (struct mintd_db_lease){ .slot = p->slot, .flags = 2, .holder = arena_str(group_mem(g), p->conf->name) };

@@ -141,7 +141,7 @@ static void settled(void *arg, const struct mintd_applied *a)
 static struct group *one_group(struct steer *s, const struct mintd_db_chunk *c, uint64_t id, group_fn *fn)
 {
     struct one *o = malloc(sizeof *o);
-    struct group *g = o ? group_new(s->p, c->items.n, fn, o) : NULL;
+    struct group *g = o ? group_new(c->items.n, fn, o) : NULL;
     if (!g) { free(o); s->failed = true; return NULL; }
     *o = (struct one){ s, c->n, id };
     s->pending++;
@@ -270,7 +270,7 @@ static void steer(struct pipe *p, uint64_t request, bool retry, pipe_steer_fn *f
     *s = (struct steer){ .p = p, .request = request, .retry = retry, .fn = fn, .arg = arg };
     if (p->state != PIPE_RUNNING) { steer_end(s, -EAGAIN); return; }
     if (!retry) {
-        struct group *g = group_new(p, 0, cancel_noted, s);
+        struct group *g = group_new(0, cancel_noted, s);
         struct mintd_db_request *row = g ? GROUP_ROW(g, MINTD_DB_REQUEST, mintd_db_request) : NULL;
         if (!row) { steer_end(s, -EAGAIN); return; }
         *row = (struct mintd_db_request){ .id = request, .cancel_at = loop_wall_us(p->loop) / 1000 };

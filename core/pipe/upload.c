@@ -19,9 +19,8 @@ struct put {
 
 static uint32_t gate(const struct line *line) { return line->cf && line->cf->gate ? line->cf->gate : (uint32_t)MINTD_LOCAL; }
 
-void upload_add(struct pipe *p, struct chunk *c)
+void upload_add(struct chunk *c)
 {
-    (void)p;
     c->busy = false;
     list_add(&c->line->uploading, &c->link);
     upload_turn(c->line);
@@ -33,7 +32,7 @@ static void again(void *arg)
     loop_timer_del(c->timer);
     c->timer = NULL;
     if (c->cancel) { chunk_cancel_now(c->line->pipe, c, NULL, NULL); return; }
-    upload_add(c->line->pipe, c);
+    upload_add(c);
 }
 
 static void uploaded(void *arg, const struct mintd_applied *a)
@@ -49,7 +48,7 @@ static void uploaded(void *arg, const struct mintd_applied *a)
 
 static void reached(struct pipe *p, struct chunk *c, uint32_t level)
 {
-    struct group *g = group_new(p, c->n_items, uploaded, c);
+    struct group *g = group_new(c->n_items, uploaded, c);
     struct mintd_db_chunk *row = chunk_change(g, c, MINTD_ST_UPLOADED);
     if (!row) { chunk_later(p, c, 1000, again); return; }
     row->upload = arena_printf(group_mem(g), "{\"level\":%u}", level);

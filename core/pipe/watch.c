@@ -95,7 +95,7 @@ static void landed(void *arg, const struct mintd_applied *a)
 /* SIGNED <-> LANDED: display only, may ride along with the next commit. */
 static void toggle(struct pipe *p, struct chunk *c)
 {
-    struct group *g = group_new(p, c->n_items, landed, c);
+    struct group *g = group_new(c->n_items, landed, c);
     if (!chunk_change(g, c, c->state == MINTD_ST_SIGNED ? MINTD_ST_LANDED : MINTD_ST_SIGNED)) return;
     list_del(&c->link);
     c->busy = true;
@@ -202,9 +202,9 @@ static void finish(struct pipe *p, struct chunk *c, const struct proof_result *p
 {
     if (c->kind == MINTD_COLLECTION && w->assets.n < 1) return;
     struct final *f = calloc(1, sizeof *f);
-    struct group *g = f ? group_new(p, c->n_items, finished, f) : NULL;
+    struct group *g = f ? group_new(c->n_items, finished, f) : NULL;
     if (g && c->state == MINTD_ST_SIGNED) {                /* seen landed and final at once: both steps, one commit */
-        struct group *first = group_new(p, 0, NULL, NULL);
+        struct group *first = group_new(0, NULL, NULL);
         if (first && chunk_change(first, c, MINTD_ST_LANDED)) book_add(p, first, BOOK_LAZY);
         metric_add(p->m.chunks, S("landed"), NONE, 1);
     }
@@ -254,7 +254,7 @@ void watch_bury(struct pipe *p, struct chunk *c, struct group *proof, struct min
         chunk_fail(p, c, final ? slug : S("pipe.attempts"), final ? msg : S("every attempt died: the budget of attempts is used up"), proof);
         return;
     }
-    struct group *g = group_new(p, c->n_items, buried, c);
+    struct group *g = group_new(c->n_items, buried, c);
     if (!chunk_change(g, c, MINTD_ST_UPLOADED)) { chunk_drop(p, c); return; }
     group_absorb(g, proof);
     c->busy = true;
@@ -289,7 +289,7 @@ static void dead(struct pipe *p, struct chunk *c, const struct proof_result *pr,
 {
     const struct mintd_seen *w = &seen[pr->witness];
     bool erred = pr->verdict == PROOF_ERRED;
-    struct group *g = group_new(p, 0, NULL, NULL);
+    struct group *g = group_new(0, NULL, NULL);
     struct mintd_db_proof *row = g ? GROUP_ROW(g, MINTD_DB_PROOF, mintd_db_proof) : NULL;
     if (!row) return;                                      /* asked again at the next poll */
     struct arena *mem = group_mem(g);
@@ -390,9 +390,8 @@ static void answered(void *arg, struct plug_reply *r)
     watch_arm(ch);
 }
 
-static bool put_prove_items(struct pipe *p, struct arena *mem, struct mintd_tx *tx, const struct chunk *c)
+static bool put_prove_items(struct arena *mem, struct mintd_tx *tx, const struct chunk *c)
 {
-    (void)p;
     struct mintd_item *items = arena_array(mem, c->n_items + 1, sizeof *items);
     if (!items) return false;
     for (uint32_t i = 0; i < c->n_items; i++) {
@@ -417,7 +416,7 @@ static void ask(struct chain *ch, struct poll *po)
         memcpy(routes, c->routes, c->n_routes * sizeof *routes);
         tx[i] = (struct mintd_tx){ .id = c->tx_id, .raw = c->raw, .bound = c->bound, .kind = c->kind, .collection = c->col->chain_ref,
             .n_items = c->n_items, .assets = VEC(c->assets, c->n_assets), .routes = VEC(routes, c->n_routes) };
-        if (po->all) ok = put_prove_items(p, mem, &tx[i], c);
+        if (po->all) ok = put_prove_items(mem, &tx[i], c);
     }
     if (!ok) {
         for (uint32_t i = 0; i < po->n; i++) { po->c[i]->busy = false; list_add(&ch->watched, &po->c[i]->link); }
