@@ -389,8 +389,8 @@ static void another_network_or_deployment_is_refused(void **state)
 static const char *const faults[] = {
     "drop_request = 250;", "drop_reply = 250;", "error_but_land = 250;", "ack_and_drop = 250;", "late_accept = 250;", "rollback = 250;",
     "stale_read = 300;", "lie = 200;", "land_at_deadline = 250;", "fee_spike = 200; fee_spike_factor = 3;", "restart = 100;", "network_rate = 10000; burst = \"1s\"; publish_rates = false; throttle_step = 250; throttle_period = \"10s\";",
-    "drop_request = 80; drop_reply = 80; error_but_land = 80; ack_and_drop = 80; late_accept = 60; stale_read = 80; "
-    "lie = 60; land_at_deadline = 60; fee_spike = 60; restart = 20;",
+    ("drop_request = 80; drop_reply = 80; error_but_land = 80; ack_and_drop = 80; late_accept = 60; stale_read = 80; "
+     "lie = 60; land_at_deadline = 60; fee_spike = 60; restart = 20;"),
     "rollback = 100; drop_request = 100; ack_and_drop = 100; stale_read = 100;",
 };
 
