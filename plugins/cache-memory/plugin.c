@@ -6,7 +6,7 @@
 #define YEAR_MS (365LL * 24 * 3600 * 1000)
 
 static const struct mintd_opt opts[] = {
-    { "max_bytes", "size", "64 MiB", NULL, "memory of all entries with their overhead; the least recently used ones make room", 1 << 16,
+    { "max_bytes", "size", "8 MiB", NULL, "memory of all entries with their overhead; the least recently used ones make room", 1 << 16,
       (int64_t)1 << 36, 0 },
     { "ttl_uri", "duration", "24h", NULL, "lifetime of keys that begin with uri: (addresses of metadata, which does not change)", 1, YEAR_MS, 0 },
     { "ttl_sig", "duration", "1h", NULL, "lifetime of keys that begin with sig: (transaction signatures, whose confirmation may change)", 1,

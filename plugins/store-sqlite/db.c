@@ -67,7 +67,7 @@ static int set_pragmas(struct store *s, struct db *db, bool writer)
     char sql[512];
     snprintf(sql, sizeof sql, "PRAGMA cache_size = %lld; PRAGMA mmap_size = 0; PRAGMA temp_store = MEMORY; PRAGMA cell_size_check = ON;"
              " PRAGMA foreign_keys = ON; PRAGMA recursive_triggers = OFF; %s",
-             (long long)-(s->cache_bytes / 1024), writer ? "PRAGMA synchronous = FULL" : "PRAGMA query_only = ON");
+             (long long)-(s->cache_bytes / (writer ? 1024 : 4096)), writer ? "PRAGMA synchronous = FULL" : "PRAGMA query_only = ON");
     int r = db_exec(db, sql);
     int64_t on = 0;
     if (!r) r = db_pragma(db, "PRAGMA foreign_keys", &on);

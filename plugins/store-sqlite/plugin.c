@@ -8,7 +8,7 @@ static const struct mintd_opt opts[] = {
       0, 0, MINTD_REQUIRED | MINTD_RESTART },
     { "backup", "path", NULL, NULL, "where `mintd backup` writes the online copy", 0, 0, 0 },
     { "busy_timeout", "duration", "10s", NULL, "how long to wait for another process that writes", 0, 600000, 0 },
-    { "cache", "size", "16 MiB", NULL, "page cache of each connection", 1 << 20, (int64_t)1 << 40, 0 },
+    { "cache", "size", "8 MiB", NULL, "page cache of the writing connection; each reading one takes a quarter of it", 1 << 20, (int64_t)1 << 40, 0 },
     { "wal_limit", "size", "64 MiB", NULL, "the write-ahead log is cut to this size after a checkpoint", 1 << 20, (int64_t)1 << 40, 0 },
     { "checkpoint_pages", "int", "2000", NULL, "pages in the log that start a checkpoint", 100, 1000000, 0 },
     { "max_size", "size", NULL, NULL, "largest size of the database; unset: the disk decides", 1 << 20, (int64_t)1 << 46, 0 },
