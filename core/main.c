@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -25,7 +26,7 @@
 #include "base/log.h"
 #include "base/metric.h"
 
-enum { EXIT_USAGE = 2, FATAL_DRAIN_MS = 2000, SAME_SIGNAL_MS = 200, MIGRATE_APPLY = 1, MIGRATE_COPY = 4 };
+enum { ARENAS = 2, MMAP_FROM = 128 << 10, EXIT_USAGE = 2, FATAL_DRAIN_MS = 2000, SAME_SIGNAL_MS = 200, MIGRATE_APPLY = 1, MIGRATE_COPY = 4 };
 
 static const char help[] =
     "examples:\n"
@@ -423,6 +424,14 @@ static void no_secrets_in_cores(void)
 #endif
 }
 
+/* Two heaps for all threads, and every large block back to the system when it is freed: left to itself the C library keeps up to
+ * eight heaps per core and raises its limit with each large block, and what a busy hour took would never come back. */
+static void bound_memory(void)
+{
+    mallopt(M_ARENA_MAX, ARENAS);
+    mallopt(M_MMAP_THRESHOLD, MMAP_FROM);
+}
+
 static bool watch_signals(struct app *a)
 {
     signal(SIGPIPE, SIG_IGN);
@@ -615,6 +624,7 @@ int main(int argc, char **argv)
     int code = read_args(argc, argv, &args);
     if (code >= 0) return code;
     umask(077);
+    bound_memory();
     if (args.plugin) return describe(&args);
     app.file = args.config;
     int r = loop_new(&app.loop);

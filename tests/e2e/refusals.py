@@ -1,6 +1,5 @@
 #!/usr/bin/python3
 """What mintd must refuse at its command line and at start, each with one precise line and exit 1; nothing may be harmed."""
-import glob
 import hashlib
 import os
 import shutil
@@ -11,6 +10,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 import mintd as lib  # noqa: E402
 from conf import Config  # noqa: E402
+from ledger import Ledger  # noqa: E402
 from mintd import BUILD, ROOT, Daemon, environment, plugin_dir, run, tickets  # noqa: E402
 from tap import check, equal, main, matches, note, skip, test  # noqa: E402
 
@@ -18,13 +18,16 @@ SANITIZED = BUILD.endswith(("asan", "tsan"))
 
 
 def refused(folder, config, pattern, env=None, log_lines=6):
-    """A start that must end with 1 and say why in a few lines."""
-    mintd = Daemon(folder, config).launch(env)
-    with mintd:
+    """A start that must end with 1 and say why: at level warn hardly anything else is said."""
+    config.log.setdefault("level", "warn")
+    mintd = Daemon(folder, config)
+    before = len(mintd.log)                                # of an earlier life
+    with mintd.launch(env):
         equal(mintd.wait(20), 1, mintd.log[-2000:])
-        matches(mintd.log, pattern)
+        said = mintd.log[before:]
+        matches(said, pattern)
         if not SANITIZED:
-            check(len(mintd.log.splitlines()) <= log_lines, "not one clear line:", mintd.log)
+            check(len(said.splitlines()) <= log_lines, "not one clear line:", said)
     return mintd
 
 
@@ -78,13 +81,13 @@ def the_shipped_files_pass_the_check(folder):
 def the_check_finds_every_mistake_with_file_and_line(folder):
     config = Config("solana-like")
     config.log["levl"] = "info"
-    config.api["wait"] = 5000000000
+    config.api["wait"] = "5 fortnights"
     config.write(folder)
     done = run("-t", "-c", config.path(folder))
     equal(done.returncode, 1)
     matches(done.stderr, r"mintd\.cfg:\d+: .*levl")
     matches(done.stderr, r"(?i)did you mean.*level")
-    check(len([line for line in done.stderr.splitlines() if "mintd.cfg:" in line]) >= 1, done.stderr)
+    equal(len([line for line in done.stderr.splitlines() if "mintd.cfg:" in line]), 2, done.stderr)
 
 
 @test
@@ -101,11 +104,7 @@ def the_effective_settings_show_their_origin_and_no_secret(folder):
 
 @test
 def every_plugin_describes_itself(_):
-    names = sorted(os.path.basename(path)[:-3] for path in glob.glob(plugin_dir() + "/*.so"))
-    check({"cache-memory", "chain-local", "ipfs", "signer-file", "store-sqlite"} <= set(names), names)
-    for name in names:
-        if name.startswith(("test", "evil", "fake")):
-            continue
+    for name in ("cache-memory", "chain-local", "ipfs", "signer-file", "store-sqlite"):
         done = run("--describe", name)
         equal(done.returncode, 0, name, done.stderr)
         matches(done.stdout, name)
@@ -146,14 +145,14 @@ def a_plugin_file_that_is_not_one_is_refused(folder):
     cases = (
         ("text", text),
         ("empty", lambda: open(victim, "w", encoding="ascii").close()),
-        ("cut", lambda: os.truncate(victim, os.path.getsize(victim) // 2)),
+        ("cut", lambda: os.truncate(victim, 5000)),
         ("missing", lambda: os.remove(victim)),
         ("no entry", lambda: library("int other(void) { return 0; }\n")),
         ("null", lambda: library(head + " { return 0; }\n")),
         ("other kind", lambda: shutil.copy(os.path.join(plugins, "signer-file.so"), victim)),
         ("no magic", lambda: library("#include <stddef.h>\n" + head +
                                      " { static const struct mintd_plugin p = { .size = sizeof(p) }; return &p; }\n")),
-        ("folder", lambda: os.mkdir(victim)),
+        ("folder", lambda: (os.remove(victim), os.mkdir(victim))),
     )
     for place, (what, spoil) in enumerate(cases):
         spoil()
@@ -170,7 +169,7 @@ def a_plugin_that_others_may_write_is_refused(folder):
     plugins = with_plugins(folder)
     for place, mode in enumerate((0o666, 0o664, 0o757)):
         os.chmod(os.path.join(plugins, "chain-local.so"), mode)
-        refused(os.path.join(folder, f"mode{place}"), Config("solana-like"), "chain-local.*writable",
+        refused(os.path.join(folder, f"mode{place}"), Config("solana-like"), "chain-local.*lets group or others write",
                 {"MINTD_PLUGIN_DIR": plugins})
     os.chmod(os.path.join(plugins, "chain-local.so"), 0o755)
     if os.geteuid() == 0:
@@ -241,6 +240,9 @@ def missing_triggers_are_refused_unless_migration_restores_them(folder):
     db.close()
     config.top["migrate"] = False
     refused(folder, config, "(?i)trigger")
+    equal(run("migrate", "-c", config.path(folder)).returncode, 1, "mended without being asked to")
+    config.store["repair_triggers"] = True
+    config.write(folder)
     done = run("migrate", "-c", config.path(folder))
     equal(done.returncode, 0, done.stderr)
     with Daemon(folder, config).start() as mintd:
@@ -258,15 +260,20 @@ def damaged_pages_are_reported_and_never_minted_twice(folder):
         copy.write(home)
         os.makedirs(os.path.dirname(copy.database(home)), exist_ok=True)
         shutil.copy(path, copy.database(home))
+        shutil.copy(config.ledger(folder), copy.ledger(home))
+        shutil.copytree(os.path.join(config.state_dir(folder), "keys"), os.path.join(copy.state_dir(home), "keys"))
         with open(copy.database(home), "r+b") as file:
             file.seek(offset)
             file.write(b"\xa5" * 2000)
         with Daemon(home, copy).launch() as mintd:
             try:
                 mintd.wait_ready(3)
-            except AssertionError:
+                mintd.api().mint("venue-1", tickets("t", 7), key="k")      # what it says to that depends on the page
+            except (AssertionError, OSError):
                 check(mintd.process.poll() in (1, None), "exit", mintd.process.poll(), mintd.log[-1000:])
                 matches(mintd.log, "(?i)(malformed|corrupt|database|damaged|trigger|schema)")
+        uris = [mint["uri"] for mint in Ledger(copy.ledger(home)).mints()]
+        equal((len(uris), len(set(uris))), (7, 7), "the ledger after damage at", offset)
 
 
 @test
@@ -319,6 +326,8 @@ def a_key_file_that_others_may_read_is_refused(folder):
         home = os.path.join(folder, str(place))
         config = Config("solana-like")
         config.write(home)
+        with open(config.key_file(home), "w", encoding="ascii") as file:
+            file.write("07" * 32)
         os.chmod(config.key_file(home), mode)
         refused(home, config, "(?i)(mode|readable|permission|writable)")
 

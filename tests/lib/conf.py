@@ -52,6 +52,14 @@ class Config:
     def database(self, folder):
         return os.path.join(self.state_dir(folder), "mintd.db")
 
+    def key_file(self, folder):
+        """Where the payer's key lies, or is made; its folder exists afterwards, for its owner alone."""
+        keys = os.path.join(self.state_dir(folder), "keys")
+        os.makedirs(keys, exist_ok=True)
+        for part in (self.state_dir(folder), keys):
+            os.chmod(part, 0o700)
+        return os.path.join(keys, "payer.key")
+
     def ledger(self, folder):
         return os.path.join(folder, "chain.ledger")
 
