@@ -235,6 +235,7 @@ static void buried(void *arg, const struct mintd_applied *a)
     c->tx_id = c->raw = NONE;
     c->n_assets = 0;
     c->inherited = false;
+    chunk_rest(p, c, false);
     chunk_unseat(p, c);
     chunk_route(p, c);
 }
