@@ -54,6 +54,7 @@ static void use(struct chain *ch, struct arena *mem, const struct mintd_limits *
     again_in(ch, ttl < TTL_MIN ? TTL_MIN : ttl);
     if (!first) return;
     log_info("chain " STR_FMT " is on network " STR_FMT, STR_ARG(plug_name(ch->inst)), STR_ARG(lim->network));
+    ch->pipe->lanes.more = true;                           /* lanes of a chain without limits were passed over */
     lane_kick(ch->pipe);
     LIST_EACH(l, &ch->pipe->lines) {
         struct line *line = LIST_OF(l, struct line, link);
