@@ -135,13 +135,11 @@ static bool keep(struct call *c, struct plug_reply *r)
 static void query_failed(struct call *c, const struct mintd_outcome *o, bool cursor)
 {
     static const struct http_header later[] = { { "Retry-After", "1" }, { NULL, NULL } };
-    bool damaged = pipe_store_failed(c->api->pipe, o);
-    if (o->cls == MINTD_PERMANENT && cursor && !damaged) {
+    if (o->cls == MINTD_PERMANENT && cursor && str_eq(o->slug, S("store.bad_request"))) {
         call_problem(c, &(struct problem){ .status = 400, .code = "query.cursor", .pointer = "cursor" }, "is not a cursor of this list");
         return;
     }
-    if (!damaged)
-        log_warn("request_id=%s: the store cannot be read: " STR_FMT ": " STR_FMT, c->id, STR_ARG(o->slug), STR_ARG(o->msg));
+    log_warn("request_id=%s: the store cannot be read: " STR_FMT ": " STR_FMT, c->id, STR_ARG(o->slug), STR_ARG(o->msg));
     call_problem(c, &(struct problem){ .status = 503, .code = "store.unavailable", .headers = later }, "the store cannot be read now");
 }
 

@@ -29,7 +29,7 @@ struct retry_verdict pipe_retry_in(struct pipe *p, const struct line *line, enum
 
 void pipe_outcome(struct pipe *p, const struct line *line, enum retry_stage stage, uint64_t chunk, const struct mintd_outcome *o)
 {
-    if (pipe_store_failed(p, o)) return;
+    if (p->damaged) return;                                /* the end of all work says it */
     static const char *const names[] = { "ok", "canceled", "transient", "throttled", "permanent", "ambiguous" };
     char id[24], code[24];
     snprintf(id, sizeof id, "%llu", (unsigned long long)chunk);
@@ -83,14 +83,15 @@ static void on_damage(void *arg)
     if (p->state != PIPE_DEAD) die(p);
 }
 
-/* Promises and proofs may be among what is lost, so nothing may rely on the rest. Later, because any caller may be deep in its work. */
-bool pipe_store_failed(struct pipe *p, const struct mintd_outcome *o)
+/* Whoever asked: promises and proofs may be among what is lost, so nothing may rely on the rest. Not at once, because who asked has
+ * yet to hear it. */
+static void on_store_failure(void *arg, const struct mintd_outcome *o)
 {
-    if (o->cls != MINTD_PERMANENT || !str_eq(o->slug, S("store.corrupt"))) return false;
-    if (p->damaged || p->state == PIPE_DEAD) return true;
+    struct pipe *p = arg;
+    if (o->cls != MINTD_PERMANENT || !str_eq(o->slug, S("store.corrupt"))) return;
+    if (p->damaged || p->state == PIPE_DEAD || !p->started_fn) return;
     snprintf(p->fatal, sizeof p->fatal, STR_FMT ": " STR_FMT " (%s)", STR_ARG(o->slug), STR_ARG(o->msg), plug_help(p->store, o->slug));
     p->damaged = loop_timer(p->loop, 0, on_damage, p);
-    return true;
 }
 
 void pipe_on_fatal(struct pipe *p, pipe_fatal_fn *fn, void *arg)
@@ -211,6 +212,7 @@ int pipe_new(struct loop *loop, struct plug *plug, struct conf *conf, struct pip
         log_error("store " STR_FMT " is not an instance of a store plugin", STR_ARG(conf->store));
         r = -EINVAL;
     }
+    else plug_on_failure(p->store, on_store_failure, p);
     for (uint32_t i = 0; !r && i < conf->n_pipelines; i++) r = line_new(p, &conf->pipelines[i]);
     if (r) { pipe_free(p); return r; }
     *ret = p;
@@ -236,6 +238,7 @@ void pipe_free(struct pipe *p)
     loop_timer_del(p->drain_timer);
     loop_timer_del(p->start_timer);
     loop_timer_del(p->damaged);
+    if (p->store) plug_on_failure(p->store, NULL, NULL);
     arena_free(p->sweep_mem);
     intake_names_free(p);
     map_free(&p->chunks);

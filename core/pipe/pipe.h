@@ -23,8 +23,6 @@ typedef void pipe_fatal_fn(void *arg, const char *why);
 void pipe_on_fatal(struct pipe *, pipe_fatal_fn *, void *arg);
 bool pipe_ready(const struct pipe *, struct buf *why);      /* accepts work: lease held, store answers, one chain known */
 struct plug_inst *pipe_store(struct pipe *);
-/* To be told of every call of the store that failed. True: it is damaged, and all work ends on the next turn. */
-bool pipe_store_failed(struct pipe *, const struct mintd_outcome *);
 
 /* ---- intake. One per request being read. All strings are copied before the call returns. */
 struct pipe_intake;

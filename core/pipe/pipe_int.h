@@ -158,8 +158,7 @@ struct retry_verdict pipe_retry_in(struct pipe *, const struct line *or_null, en
 void pipe_call(struct pipe *, struct plug_inst *, uint32_t op, uint32_t flags, const void *arg, struct mintd_vec rows,
                struct arena *mem, plug_fn *fn, void *fn_arg);      /* plug_call that is counted; fn must call pipe_called first */
 void pipe_called(struct pipe *);
-/* Logs it, and a damaged store ends all work. */
-void pipe_outcome(struct pipe *, const struct line *, enum retry_stage, uint64_t chunk, const struct mintd_outcome *);
+void pipe_outcome(struct pipe *, const struct line *, enum retry_stage, uint64_t chunk, const struct mintd_outcome *);   /* logs it */
 
 /* chunk_mem.c */
 struct chunk *chunk_adopt(struct pipe *, struct line *, struct col *, const struct mintd_db_chunk *row, struct arena *mem);

@@ -87,6 +87,7 @@ struct plug_inst {
     struct mintd_ctx *cur, *taking, *next;                  /* serving; starting to take over; created by a reload */
     bool dropped, gone;                                     /* dropped: the reloaded conf has it no more; gone: swapped so */
     void (*poke)(void *, struct mintd_str); void *poke_arg;
+    void (*failure)(void *, const struct mintd_outcome *); void *failure_arg;
 };
 struct plug {
     struct loop *loop; pthread_t thread; struct list insts, retired;

@@ -208,7 +208,9 @@ static void note(const struct delivery *d)
 static void deliver(struct delivery *d)
 {
     d->reply.took_us = loop_now_us(d->ctx->plug->loop) - d->begun_us;
+    struct plug_inst *inst = d->ctx->inst;
     note(d);
+    if (inst && inst->failure && d->reply.out->cls != MINTD_OK) inst->failure(inst->failure_arg, d->reply.out);
     d->fn(d->arg, &d->reply);
     arena_free(d->reply.mem);
 }

@@ -342,4 +342,10 @@ void plug_on_poke(struct plug_inst *inst, void (*fn)(void *, struct mintd_str), 
     inst->poke_arg = arg;
 }
 
+void plug_on_failure(struct plug_inst *inst, void (*fn)(void *, const struct mintd_outcome *), void *arg)
+{
+    inst->failure = fn;
+    inst->failure_arg = arg;
+}
+
 uint32_t plug_in_flight(const struct plug_inst *inst) { return inst->cur ? inst->cur->live - inst->cur->zombies : 0; }

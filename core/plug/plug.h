@@ -61,6 +61,8 @@ bool plug_granted(const struct plug_inst *, struct mintd_str key);   /* "instanc
 /* facts of `start` as reported by the plugin (mintd_field rows) */
 struct mintd_vec plug_facts(const struct plug_inst *);
 void plug_on_poke(struct plug_inst *, void (*fn)(void *arg, struct mintd_str id), void *arg);   /* on the loop */
+/* Every answer of the instance that is not OK, whoever asked, before the asker hears it; fn NULL: no more. */
+void plug_on_failure(struct plug_inst *, void (*fn)(void *arg, const struct mintd_outcome *), void *arg);
 
 /* ---- calls */
 struct plug_reply {

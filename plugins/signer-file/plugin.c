@@ -19,7 +19,7 @@ static const struct mintd_slug slugs[] = {
     { "signer.permissions", "chown and chmod as the text says: a key that others can read is no secret" },
     { "signer.file", "put a regular file in its place" },
     { "signer.size", "name a key file: this one is too large to be one" },
-    { "signer.format", "the text says what is wrong in the file; no key was changed" },
+    { "signer.format", "put a whole key file in its place; no key was changed" },
     { "signer.mismatch", "restore the file from its copy: half of it belongs to another key" },
     { "signer.io", "look at the disk and the permissions of the path in the text" },
     { "signer.busy", "wait: another process makes keys in the same folder" },
