@@ -2,6 +2,7 @@
 include(CheckCCompilerFlag)
 include(CheckLinkerFlag)
 check_pie_supported()
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)                      # for editors, and for the test that looks at the flags
 
 add_compile_options(-Wall -Wextra -Wshadow -Wconversion -Wformat=2 -Wimplicit-fallthrough -Wstrict-prototypes -Werror)
 foreach(flag -Wtrampolines -Wbidi-chars=any -fstack-clash-protection -fstack-protector-strong -fcf-protection=full

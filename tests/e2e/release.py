@@ -2,16 +2,16 @@
 """The release build as a packager meets it: hardening of the binaries, exported symbols, what `install` puts where, the header and
 the .pc file from outside the tree."""
 import glob
+import http.client
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
-from mintd import BUILD, ROOT, binary, plugin_dir  # noqa: E402
-from tap import check, equal, main, matches, test  # noqa: E402
+from mintd import BUILD, ROOT, Api, binary, environment, free_port, plugin_dir, tickets  # noqa: E402
+from tap import check, equal, main, matches, test, until  # noqa: E402
 
 SHIPPED = ("cache-memory", "chain-local", "ipfs", "signer-file", "store-sqlite")
 # what a plugin may be linked with beside libc
@@ -87,6 +87,13 @@ def install_puts_everything_in_its_place(folder):
     matches(text, r"pkgconfig/mintd[\w-]*\.pc")
     for name in ("dev.cfg", "prod.cfg", "pipeline.cfg"):
         matches(text, name.replace(".", r"\."))
+    units = [path for path in files if path.endswith("mintd.service")]
+    equal(len(units), 1, "systemd units")
+    with open(os.path.join(folder, units[0]), encoding="ascii") as unit:
+        text = unit.read()
+    check("@" not in re.sub(r"SystemCallFilter=.*", "", text), "a place was not filled in:", text)
+    for path in re.findall(r"^Exec\w+=(/usr\S+) -\S* ?-?c? ?(/\S+)", text, re.M):
+        check(all(os.path.exists(folder + part) for part in path), path, "is not installed")
     headers = [path for path in files if path.endswith(".h")]
     equal([os.path.basename(path) for path in headers], ["plugin.h"])
     for path in files:
@@ -118,10 +125,28 @@ def an_installed_tree_runs(folder):
     mintd = glob.glob(folder + "/usr/*bin/mintd")[0]
     plugins = os.path.dirname(glob.glob(folder + "/usr/lib/**/chain-local.so", recursive=True)[0])
     conf = glob.glob(folder + "/**/dev.cfg", recursive=True)[0]
-    done = subprocess.run([mintd, "-t", "-c", conf], capture_output=True, text=True, check=False,
-                          env={**os.environ, "MINTD_PLUGIN_DIR": plugins, "MINTD_STATE_DIR": folder + "/state"})
-    equal(done.returncode, 0, done.stderr)
-    shutil.rmtree(folder + "/usr")
+    port = free_port()
+    env = environment(extra={"MINTD_PLUGIN_DIR": plugins, "MINTD_STATE_DIR": folder + "/state", "MINTD_LISTEN_PORT": str(port)})
+    for name in ("dev.cfg", "prod.cfg"):
+        done = subprocess.run([mintd, "-t", "-c", os.path.join(os.path.dirname(conf), name)], capture_output=True, text=True,
+                              check=False, env=env)
+        equal(done.returncode, 0, done.stderr)
+    with subprocess.Popen([mintd, "-c", conf], stderr=subprocess.PIPE, text=True, env=env) as process:
+        try:
+            until(lambda: process.poll() is not None or answers(port), 15, "ready")
+            with open(folder + "/state/admin.key", encoding="ascii") as key:
+                equal(Api(port, key.read().strip()).mint("venue-1", tickets("t", 5)).json["summary"]["succeeded"], 5)
+        finally:
+            process.terminate()
+            said = process.communicate(timeout=15)[1]
+        equal(process.returncode, 0, said)
+
+
+def answers(port):
+    try:
+        return Api(port, None, 5).get("/readyz").status == 200
+    except (OSError, http.client.HTTPException):
+        return False
 
 
 @test
