@@ -11,7 +11,7 @@ WIDE = {"window": 200, "window_max": 400}       # throughput: enough in flight t
 
 def throughput(count, usage, **options):
     with Life("null", mint=WIDE, **options) as life:
-        took = life.mint(count)
+        took = life.mint(count, every=0.01)
         life.sound()
         usage[:] = [life.usage()]
         return count / took
@@ -95,7 +95,7 @@ def goal_10(bench):
                 "endpoints": [f"0.0.{3 + node}" for node in range(nodes)], "network_rate": limit * 1000,
                 "node_rate": limit * 1000 // nodes, "burst": f"{burst}s", "latency": "3s"}) as life:
             life.warm()
-            took = life.mint(count, every=0.05)
+            took = life.mint(count, every=0.5)
             life.sound()
             usage = life.usage()
             taken, _ = minted_items(life)
@@ -131,7 +131,7 @@ def goal_11(bench):
                 "network_rate": high * 1000, "publish_rates": False, "burst": "1s", "latency": "1s",
                 "throttle_step": 1000 * low // high, "throttle_period": f"{period}s"}) as life:
             life.warm()
-            life.mint(count, every=0.05)
+            life.mint(count, every=0.5)
             life.sound()
             usage = life.usage()
             taken, birth = minted_items(life)
@@ -201,7 +201,7 @@ def goal_23(bench):
 def seed_run(count, latency, **mint):
     with Life("hedera-like", mint=mint, chain={"latency": latency}) as life:
         life.warm()
-        took = life.mint(count)
+        took = life.mint(count, every=0.01)
         life.sound()
         return took, life.usage()
 
@@ -211,19 +211,20 @@ SEQUENTIAL = {"mode": "fixed", "maxConcurrentWorkers": 1, "batch_delay": "0"}
 
 def seed_rows(bench, count, latency, sequential, others):
     """others: name -> (mint options, wanted text, verdict of (time, gain))"""
-    times = {name: [] for name in ("sequential", *others)}
+    times, usages = {name: [] for name in ("sequential", *others)}, {}
     for turn in range(bench.runs(3)):
         for name, options in {"sequential": sequential, **{name: other[0] for name, other in others.items()}}.items():
             took, usage = seed_run(count, latency, **options)
             times[name].append(took)
+            usages[name] = usage
             bench.note(goal="seeds", count=count, turn=turn, way=name, seconds=took, usage=usage)
     base = times["sequential"]
-    bench.row("seeds", f"{count} tickets at {latency} a transaction, sequential", "", span(base, " s"), None)
+    bench.row("seeds", f"{count} tickets at {latency} a transaction, sequential", "", span(base, " s"), None, usages["sequential"])
     for name, (_, wanted, holds) in others.items():
         gains = [slow / fast for slow, fast in zip(base, times[name])]
         bench.row("seeds", f"{count} tickets at {latency} a transaction, {name}; gain", wanted,
                   f"{span(times[name], ' s')}; {span(gains, 'x', 1)}",
-                  holds(statistics.median(times[name]), statistics.median(gains)))
+                  holds(statistics.median(times[name]), statistics.median(gains)), usages[name])
 
 
 def seeds(bench):
