@@ -2,12 +2,13 @@
  * commit.delay, or at once when something urgent waits. One commit is out at a time; what fails without a verdict is sent again
  * as it is, because nothing else writes these rows. Calls plug/ and machine/. Loop thread. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/crash.h"
 #include "pipe/pipe_int.h"
 
-enum { CHANGES_MAX = 8, FLUSH_BYTES = 4 << 20, GROUPS_MAX = 4096 };
+enum { CHANGES_MAX = 8, FLUSH_BYTES = 4 << 20, GROUPS_MAX = 4096, FAULT_LOG_MS = 10000 };
 
 struct group {
     struct list link;
@@ -119,12 +120,31 @@ static void take_back(struct pipe *p)
     }
 }
 
+/* Whoever wants to write meets the same fault: it is logged when it begins and now and then, and once when it is over. */
+static void note_fault(struct pipe *p, const struct mintd_outcome *o)
+{
+    struct book *b = &p->book;
+    uint64_t now = loop_now_ms(p->loop);
+    if (!str_eq(o->slug, str_of(b->fault)) || now - b->said_ms >= FAULT_LOG_MS) {
+        pipe_outcome(p, NULL, STAGE_COMMIT, 0, o);
+        b->said_ms = now;
+    }
+    snprintf(b->fault, sizeof b->fault, STR_FMT, STR_ARG(o->slug));
+}
+
+static void note_recovery(struct book *b)
+{
+    if (b->fault[0]) log_info("the store takes writes again");
+    b->fault[0] = 0;
+    b->tries = 0;
+}
+
 static void failed(struct pipe *p, const struct mintd_outcome *o)
 {
     struct book *b = &p->book;
     struct retry_verdict v = pipe_retry_in(p, NULL, STAGE_COMMIT, o, b->tries++);
     bool over = v.act == RETRY_FENCED || v.act == RETRY_FAIL;
-    if (!over) pipe_outcome(p, NULL, STAGE_COMMIT, 0, o);
+    if (!over) note_fault(p, o);
     if (o->cls == MINTD_TRANSIENT || o->cls == MINTD_THROTTLED || o->cls == MINTD_CANCELED || o->cls == MINTD_PERMANENT)
         give_up(p);
     take_back(p);
@@ -160,7 +180,7 @@ static void committed(void *arg, struct plug_reply *r)
         log_error("the store answered %u verdicts to %u groups", r->res->rows.n, n);
         failed(p, &(struct mintd_outcome){ .cls = MINTD_AMBIGUOUS, .slug = S("store.verdicts") });
     } else if (r->out->cls == MINTD_OK) {
-        b->tries = 0;
+        note_recovery(b);
         metric_add(p->m.groups, S(""), S(""), n);
         answer(p, r->res->rows.p, n);
     } else {

@@ -131,6 +131,17 @@ static void busy(struct pipe_intake *in, const char *code, const char *msg)
     verdict(in, PIPE_BUSY, 0);
 }
 
+/* The commit that would have accepted it was refused or failed. */
+static void busy_store(struct pipe_intake *in)
+{
+    struct pipe *p = in->pipe;
+    const char *fault = p->book.fault[0] ? p->book.fault : "store.unavailable", *help = plug_help(p->store, str_of(fault));
+    snprintf(in->text, sizeof in->text, "the store does not take writes now%s%s", *help ? ": " : "", help);
+    in->result.code = keep(in, str_of(fault));
+    in->result.msg = str_of(in->text);
+    verdict(in, PIPE_BUSY, 0);
+}
+
 static void busy_call(struct pipe_intake *in, const struct mintd_outcome *o)
 {
     pipe_outcome(in->pipe, in->line, STAGE_COMMIT, 0, o);
@@ -196,7 +207,7 @@ static void sealed(void *arg, const struct mintd_applied *a)
     struct pipe_intake *in = arg;
     in->calls--;
     CRASH("intake.seal.after");
-    if (!a) busy(in, "store.unavailable", "the store does not take writes now");
+    if (!a) busy_store(in);
     else map_verdict(in, a);
     if (in->result.verdict == PIPE_ACCEPTED && in->over) {
         in->pipe->lanes.more = true;
@@ -429,7 +440,7 @@ static void named(void *arg, const struct mintd_applied *a)
     in->calls--;
     in->busy = false;
     if (!a || a->verdict > MINTD_REPEATED || !a->value) {
-        busy(in, "store.unavailable", "the store does not take writes now");
+        busy_store(in);
     } else {
         if (n.venue) in->venue_id = a->value;
         name_put(in->pipe, n.venue ? NULL : in->line, n.venue ? 0 : in->venue_id, n.text, a->value);

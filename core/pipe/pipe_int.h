@@ -119,6 +119,7 @@ struct book {
     size_t bytes;
     bool out, urgent;
     struct loop_timer *timer;
+    char fault[48]; uint64_t said_ms;        /* why the last commit failed; empty: it did not. When that was logged */
 };
 
 struct pipe {
