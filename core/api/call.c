@@ -27,6 +27,7 @@ void call_unref(struct call *c)
     }
     list_del(&c->link);
     api->n_calls--;
+    buf_free(&c->body);
     arena_free(c->mem);
     free(c);
     serve_call_ended(api);
@@ -99,7 +100,11 @@ void call_problem(struct call *c, const struct problem *p, const char *fmt, ...)
     buf_printf(&b, "{\"type\":\"urn:mintd:error:%s\",\"title\":\"%s\",\"status\":%u,\"detail\":", p->code, title_of(p->status), p->status);
     buf_json(&b, str_of(detail));
     buf_printf(&b, ",\"code\":\"%s\"", p->code);
-    if (p->pointer && p->pointer[0]) {
+    if (p->errors.n) {
+        buf_puts(&b, ",\"errors\":[");
+        buf_str(&b, p->errors);
+        buf_puts(&b, "]");
+    } else if (p->pointer && p->pointer[0]) {
         buf_puts(&b, ",\"errors\":[{\"pointer\":");
         buf_json(&b, str_of(p->pointer));
         buf_printf(&b, ",\"code\":\"%s\",\"detail\":", p->code);
@@ -187,6 +192,41 @@ void call_query(struct call *c, const struct mintd_query *want, uint32_t flags, 
     plug_call_rows(store, STORE_QUERY, flags, copy, (struct mintd_vec){ 0 }, mem, on_rows, q);
 }
 
+/* ---- store writes */
+
+struct writing { struct call *c; call_written_fn *fn; };
+
+static void not_written(struct call *c)
+{
+    static const struct http_header later[] = { { "Retry-After", "1" }, { NULL, NULL } };
+    call_problem(c, &(struct problem){ .status = 503, .code = "store.unavailable", .headers = later },
+                 "the store does not take writes now: nothing was changed");
+}
+
+static void on_written(void *arg, const struct mintd_applied *a)
+{
+    const struct writing *w = arg;
+    struct call *c = w->c;
+    if (a) w->fn(c, a);
+    else not_written(c);
+    call_unref(c);
+}
+
+void call_write(struct call *c, const struct pipe_row *row, struct arena *mem, call_written_fn *fn)
+{
+    struct writing *w = arena_alloc(c->mem, sizeof *w);
+    if (!w) {
+        arena_free(mem);
+        call_memory(c);
+        return;
+    }
+    *w = (struct writing){ c, fn };
+    call_ref(c);
+    if (!pipe_write(c->api->pipe, row, mem, on_written, w)) return;
+    call_memory(c);
+    call_unref(c);
+}
+
 /* ---- the checks every route shares; each answers and returns false when it refuses */
 
 static void make_id(struct call *c)
@@ -242,7 +282,7 @@ static void find_route(struct call *c, char ret_allow[64])
         struct mintd_str param[CALL_PARAMS] = { { NULL, 0 } };
         const struct route *r = &api_routes[i];
         if (!path_matches(r->path, c->http->path, param)) continue;
-        n += (size_t)snprintf(ret_allow + n, 64 - n, "%s%s%s", n ? ", " : "", r->method, strcmp(r->method, "GET") ? "" : ", HEAD");
+        if (!strstr(ret_allow, r->method)) n += (size_t)snprintf(ret_allow + n, 64 - n, "%s%s%s", n ? ", " : "", r->method, strcmp(r->method, "GET") ? "" : ", HEAD");
         if (!same_method(r->method, c->http->method) || c->route) continue;
         c->route = r;
         memcpy(c->param, param, sizeof param);
@@ -276,7 +316,7 @@ static void unauthorized(struct call *c, const char *why)
 static bool is_allowed(struct call *c)
 {
     unsigned n_x = 0, n_authorization = 0;
-    if (c->route && c->route->flags & ROUTE_OPEN) return true;
+    if (c->route && c->route->scope == SCOPE_OPEN) return true;
     const char *x = http_header(c->http, "x-admin-api-key", &n_x), *authorization = http_header(c->http, "authorization", &n_authorization);
     switch (auth_check(&c->api->auth, x, n_x, authorization, n_authorization)) {
     case AUTH_OK: return true;
@@ -324,14 +364,20 @@ static bool is_json(const char *type)
     return !strcasecmp(rest, "charset=utf-8") || !strcasecmp(rest, "charset=\"utf-8\"");
 }
 
+static void small_too_large(struct call *c)
+{
+    call_problem(c, &(struct problem){ .status = 413, .code = "body.too_large" }, "the body of this route has at most %d bytes", CALL_BODY_MAX);
+}
+
 static bool body_fits(struct call *c)
 {
     const char *coding = http_header(c->http, "content-encoding", NULL);
     bool has_body = c->http->length || c->http->chunked;
-    if (!(c->route->flags & ROUTE_BODY)) {
+    if (!(c->route->flags & (ROUTE_BODY | ROUTE_SMALL))) {
         if (has_body) call_problem(c, &(struct problem){ .status = 400, .code = "body.unexpected" }, "this route takes no body");
         return !has_body;
     }
+    if (!has_body && c->route->flags & ROUTE_SMALL) return true;
     if (!is_json(http_header(c->http, "content-type", NULL))) {
         call_problem(c, &(struct problem){ .status = 415, .code = "http.content_type" }, "Content-Type must be application/json");
         return false;
@@ -340,16 +386,20 @@ static bool body_fits(struct call *c)
         call_problem(c, &(struct problem){ .status = 415, .code = "http.content_encoding" }, "Content-Encoding is not supported");
         return false;
     }
+    if (c->route->flags & ROUTE_SMALL) return c->http->length <= CALL_BODY_MAX || (small_too_large(c), false);
     if (c->http->length <= (uint64_t)c->api->conf->api.max_body) return true;
     call_problem(c, &(struct problem){ .status = 413, .code = "body.too_large" }, "the body has %llu bytes, the limit is %lld (api.max_body)",
                  (unsigned long long)c->http->length, (long long)c->api->conf->api.max_body);
     return false;
 }
 
+/* Health and metrics: answered when nothing else is. */
+static bool is_background(const struct route *r) { return r->scope == SCOPE_OPEN || r->flags & ROUTE_QUIET; }
+
 static bool is_serving(struct call *c)
 {
     static const struct http_header later[] = { { "Retry-After", "5" }, { NULL, NULL } };
-    if (!c->api->draining || c->route->flags & (ROUTE_OPEN | ROUTE_QUIET)) return true;
+    if (!c->api->draining || is_background(c->route)) return true;
     call_problem(c, &(struct problem){ .status = 503, .code = "server.draining", .headers = later }, "the daemon is shutting down");
     return false;
 }
@@ -359,7 +409,7 @@ static bool within_rate(struct call *c)
 {
     struct api *api = c->api;
     double rate = api->conf->api.rate;                     /* per minute */
-    if (!api->conf->api.rate || c->route->flags & (ROUTE_OPEN | ROUTE_QUIET)) return true;
+    if (!api->conf->api.rate || is_background(c->route)) return true;
     uint64_t now = loop_now_ms(api->loop);
     api->tokens += (double)(now - api->filled_ms) * rate / 60000;
     if (api->tokens > rate) api->tokens = rate;
@@ -405,6 +455,42 @@ bool call_decode(struct call *c, struct mintd_str *s)
     return false;
 }
 
+/* ?name=value: known to the route and there once. A page that ignored a misspelt filter would answer another question. */
+struct query_check { struct call *c; const char *seen[16]; size_t n_seen; bool ok; };
+
+static bool is_word(const char *words, struct mintd_str word)
+{
+    for (const char *p = words; p && *p; p += strspn(p, " ")) {
+        size_t n = strcspn(p, " ");
+        if (str_eq(word, (struct mintd_str){ p, n })) return true;
+        p += n;
+    }
+    return false;
+}
+
+static bool check_query(void *arg, struct mintd_str name, struct mintd_str value)
+{
+    struct query_check *q = arg;
+    char pointer[80];
+    (void)value;
+    snprintf(pointer, sizeof pointer, STR_FMT, STR_ARG(name));
+    bool twice = false;
+    for (size_t i = 0; i < q->n_seen; i++) twice = twice || str_eq(name, str_of(q->seen[i]));
+    q->ok = is_word(q->c->route->query, name) && !twice && q->n_seen < ARRAY_LEN(q->seen);
+    if (q->ok) q->seen[q->n_seen++] = name.p;
+    else call_problem(q->c, &(struct problem){ .status = 400, .code = twice ? "query.twice" : "query.unknown", .pointer = pointer },
+                      twice ? "this query parameter is there twice" : "this route knows no such query parameter%s%s",
+                      twice || !q->c->route->query ? "" : "; it knows ", twice || !q->c->route->query ? "" : q->c->route->query);
+    return q->ok;
+}
+
+static bool query_fits(struct call *c)
+{
+    struct query_check q = { .c = c, .ok = true };
+    http_each_query(c->http, check_query, &q);
+    return q.ok;
+}
+
 static bool decode_params(struct call *c)
 {
     for (int i = 0; i < CALL_PARAMS; i++)
@@ -425,11 +511,12 @@ static void on_begin(void *arg, struct http_req *http)
     make_id(c);
     find_route(c, allow);
     metric_add(c->api->in_flight, S(""), S(""), 1);
-    if (c->route && !(c->route->flags & ROUTE_OPEN)) {
+    if (c->route && c->route->scope != SCOPE_OPEN) {
         c->counted = true;
         c->api->n_work++;
     }
-    if (!is_framed(c) || !is_allowed(c) || !has_route(c, allow) || !is_serving(c) || !within_rate(c) || !accepts(c) || !body_fits(c) || !decode_params(c))
+    if (!is_framed(c) || !is_allowed(c) || !has_route(c, allow) || !is_serving(c) || !within_rate(c) || !accepts(c) || !query_fits(c) || !body_fits(c)
+        || !decode_params(c))
         return;
     if (c->route->flags & ROUTE_BODY) c->route->start(c);
 }
@@ -438,14 +525,19 @@ static size_t on_data(void *arg, struct http_req *http, const char *p, size_t n)
 {
     struct call *c = http->user;
     (void)arg;
-    return c->route->data ? c->route->data(c, p, n) : n;
+    if (c->route->data) return c->route->data(c, p, n);
+    if (!(c->route->flags & ROUTE_SMALL) || !call_open(c)) return n;
+    if (c->body.n + n > CALL_BODY_MAX) small_too_large(c);
+    else buf_add(&c->body, p, n);
+    return n;
 }
 
 static void on_end(void *arg, struct http_req *http)
 {
     struct call *c = http->user;
     (void)arg;
-    if (c->route->end) c->route->end(c);
+    if (c->body.bad) call_memory(c);
+    else if (c->route->end) c->route->end(c);
     else c->route->start(c);
 }
 

@@ -11,13 +11,17 @@
 #include "pipe/pipe.h"
 
 struct call;
-enum { ROUTE_OPEN = 1,                         /* needs no key, answered while draining */
-    ROUTE_BODY = 2,                            /* takes a JSON body */
+/* What a key must be allowed to use a route; also the class its rate is counted in. A higher scope includes the lower ones. */
+enum scope { SCOPE_OPEN, SCOPE_READ, SCOPE_MINT, SCOPE_ADMIN };              /* OPEN: health alone; needs no key, answered while draining */
+enum { ROUTE_BODY = 1,                         /* takes a batch: its body goes to `data` as it arrives */
+    ROUTE_SMALL = 2,                           /* takes a small JSON body or none: whole in c->body before `start` */
     ROUTE_TEXT = 4,                            /* answers text, not JSON */
     ROUTE_QUIET = 8 };                         /* its access line is logged at debug */
 struct route {
     const char *method, *path, *name;          /* path: `{}` stands for one decoded segment; name: metric label */
+    enum scope scope;
     unsigned flags;
+    const char *query;                         /* names of its query parameters, a space between; others are refused. NULL: none */
     void   (*start)(struct call *);            /* headers were checked; without ROUTE_BODY the request is whole */
     size_t (*data)(struct call *, const char *p, size_t n);
     void   (*end)(struct call *);
@@ -34,7 +38,7 @@ struct api {
     struct httpd *tcp, *local;
     struct auth auth;
     struct list calls;
-    uint32_t n_calls, n_work;                  /* alive; of those, not yet answered and not ROUTE_OPEN */
+    uint32_t n_calls, n_work;                  /* alive; of those, not yet answered and not SCOPE_OPEN */
     bool draining, freed;
     loop_fn *drained;
     void *drained_arg;
@@ -44,7 +48,7 @@ struct api {
     struct metric *requests, *seconds, *in_flight;
 };
 
-enum { CALL_PARAMS = 2, CALL_ID = 64 };
+enum { CALL_PARAMS = 2, CALL_ID = 64, CALL_BODY_MAX = 64 * 1024 };
 struct call {
     struct list link;
     struct api *api;
@@ -52,6 +56,7 @@ struct call {
     const struct route *route;
     char id[CALL_ID + 1];                      /* request id */
     struct mintd_str param[CALL_PARAMS];
+    struct buf body;                           /* ROUTE_SMALL */
     struct arena *mem;
     struct call_kept { struct call_kept *next; struct arena *mem; } *kept;   /* answers of the store still in use */
     void *state;                               /* the route's, in mem */
@@ -64,8 +69,16 @@ struct call {
 /* ---- answering; each at most once per call. A call that is already answered or gone drops the answer. */
 void call_json(struct call *, unsigned status, struct buf *body, const struct http_header *headers);
 void call_text(struct call *, unsigned status, const char *type, struct buf *body);
-/* problem+json: pointer NULL or empty: no errors[] entry; members: NULL or more JSON members, each with a leading comma */
-struct problem { unsigned status; const char *code, *pointer; const char *members; const struct http_header *headers; bool close; };
+/* problem+json: pointer NULL or empty: no errors[] entry; errors: the entries as JSON instead, a comma between; members: NULL or more
+ * JSON members, each with a leading comma */
+struct problem {
+    unsigned status;
+    const char *code, *pointer;
+    struct mintd_str errors;
+    const char *members;
+    const struct http_header *headers;
+    bool close;
+};
 void call_problem(struct call *, const struct problem *, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void call_memory(struct call *);               /* 503 server.memory */
 bool call_open(const struct call *);           /* is an answer still wanted? */
@@ -74,6 +87,10 @@ bool call_open(const struct call *);           /* is an answer still wanted? */
  * problem was answered) or nobody wants the answer any more. */
 typedef void call_rows_fn(struct call *, const struct mintd_res *);
 void call_query(struct call *, const struct mintd_query *, uint32_t flags, call_rows_fn *fn);
+/* ---- writing: one row, durable before fn, which runs once with the verdict; not at all when it was certainly not applied (answered
+ * with 503). The row and its strings lie in mem, which is taken. event: NULL or the kind of the event that goes with it. */
+typedef void call_written_fn(struct call *, const struct mintd_applied *);
+void call_write(struct call *, const struct pipe_row *, struct arena *mem, call_written_fn *fn);
 void call_ref(struct call *);
 void call_unref(struct call *);
 

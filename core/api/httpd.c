@@ -506,6 +506,22 @@ const char *http_query(const struct http_req *pub, const char *name)
     return value ? value : "";
 }
 
+struct each_query { bool (*fn)(void *, struct mintd_str, struct mintd_str); void *arg; };
+
+static enum MHD_Result one_query(void *arg, enum MHD_ValueKind kind, const char *key, size_t key_n, const char *value, size_t value_n)
+{
+    const struct each_query *e = arg;
+    (void)kind;
+    return e->fn(e->arg, (struct mintd_str){ key, key_n }, (struct mintd_str){ value, value ? value_n : 0 }) ? MHD_YES : MHD_NO;
+}
+
+void http_each_query(const struct http_req *pub, bool (*fn)(void *, struct mintd_str, struct mintd_str), void *arg)
+{
+    const struct req *q = (const struct req *)(const void *)pub;
+    struct each_query e = { fn, arg };
+    MHD_get_connection_values_n(q->conn->mhd, MHD_GET_ARGUMENT_KIND, one_query, &e);
+}
+
 void http_answer(struct http_req *pub, unsigned status, struct buf *body, const struct http_header *headers, bool close_after)
 {
     struct req *q = (struct req *)(void *)pub;

@@ -45,6 +45,8 @@ uint32_t httpd_connections(const struct httpd *);
 /* first value or NULL; count (NULL ok): how often the header is there */
 const char *http_header(const struct http_req *, const char *name, unsigned *ret_count);
 const char *http_query(const struct http_req *, const char *name);         /* as sent; NULL: not there */
+/* Each query parameter, as sent, until fn returns false. */
+void http_each_query(const struct http_req *, bool (*fn)(void *arg, struct mintd_str name, struct mintd_str value), void *arg);
 /* Once per request, at any time between begin and gone. body is taken. What is left of the request body is read and dropped,
  * or the connection closes behind the answer. headers end with a NULL name. */
 void http_answer(struct http_req *, unsigned status, struct buf *body, const struct http_header *headers, bool close);

@@ -23,7 +23,7 @@ TYPE(t_str, one_str, STR(one_str, s))
 TYPE(t_field, mintd_field, STR(mintd_field, key), STR(mintd_field, val))
 TYPE(t_route, mintd_route, STR(mintd_route, name))
 TYPE(t_budget, mintd_budget, STR(mintd_budget, route))
-TYPE(t_limits, mintd_limits, STR(mintd_limits, network), STR(mintd_limits, unit), STR(mintd_limits, item_key),
+TYPE(t_limits, mintd_limits, STR(mintd_limits, network), STR(mintd_limits, unit), STR(mintd_limits, item_key), STR(mintd_limits, coin),
      NEST(mintd_limits, routes, t_route), NEST(mintd_limits, budgets, t_budget))
 TYPE(t_ask, mintd_ask, STR(mintd_ask, key), STR(mintd_ask, tag), STR(mintd_ask, msg))
 TYPE(t_bad, mintd_bad, WHY(mintd_bad))
@@ -69,6 +69,8 @@ TYPE(t_lease, mintd_db_lease, STR(mintd_db_lease, holder), STR(mintd_db_lease, h
 TYPE(t_meta, mintd_db_meta, STR(mintd_db_meta, key), STR(mintd_db_meta, val), STR(mintd_db_meta, expect))
 TYPE(t_lane, mintd_db_lane, STR(mintd_db_lane, pipeline))
 TYPE(t_count, mintd_db_count)
+TYPE(t_key, mintd_db_key, STR(mintd_db_key, name), STR(mintd_db_key, hash), STR(mintd_db_key, scopes), STR(mintd_db_key, cidr))
+TYPE(t_report, mintd_db_report, STR(mintd_db_report, venue_id), STR(mintd_db_report, report_data))
 
 static const struct row_type *const chain_types[] = { &t_limits, &t_plan, &t_tx, &t_sent, &t_seen, &t_truth, &t_truth, &t_truth,
     &t_cost, &t_purse };
@@ -79,7 +81,8 @@ static const struct row_type *const signer_types[] = { &t_pub, &t_sig };
 static const struct row_type *const db_types[] = { [MINTD_DB_VENUE] = &t_venue, [MINTD_DB_COLLECTION] = &t_collection,
     [MINTD_DB_REQUEST] = &t_request, [MINTD_DB_ITEM] = &t_db_item, [MINTD_DB_CHUNK] = &t_chunk, [MINTD_DB_MEMBER] = &t_member,
     [MINTD_DB_ATTEMPT] = &t_attempt, [MINTD_DB_PROOF] = &t_proof, [MINTD_DB_EVENT] = &t_event, [MINTD_DB_SPEND] = &t_spend,
-    [MINTD_DB_LEASE] = &t_lease, [MINTD_DB_META] = &t_meta, [MINTD_DB_LANE] = &t_lane, [MINTD_DB_COUNT] = &t_count };
+    [MINTD_DB_LEASE] = &t_lease, [MINTD_DB_META] = &t_meta, [MINTD_DB_LANE] = &t_lane, [MINTD_DB_COUNT] = &t_count,
+    [MINTD_DB_KEY] = &t_key, [MINTD_DB_REPORT] = &t_report };
 enum { OP_START = 62, OP_QUERY = 3 };
 
 static const struct row_type *query_type(const struct mintd_req *req)

@@ -94,6 +94,23 @@ void book_add(struct pipe *p, struct group *g, uint32_t how)
     arm(p);
 }
 
+int pipe_write(struct pipe *p, const struct pipe_row *w, struct arena *mem, pipe_written_fn *fn, void *arg)
+{
+    struct group *g = group_new(0, fn, arg);
+    void *row = g ? group_rows(g, w->kind, w->size, 1) : NULL;
+    if (!row || arena_hold(g->mem, mem)) {
+        if (g) arena_free(g->mem);
+        free(g);
+        arena_free(mem);
+        return -ENOMEM;
+    }
+    arena_free(mem);
+    memcpy(row, w->row, w->size);
+    if (w->event) book_event(g, g->mem, w->event, w->venue, 0, w->body.n ? w->body : S("{}"));
+    book_add(p, g, BOOK_URGENT | BOOK_GIVE_UP);
+    return 0;
+}
+
 static void give_up(struct pipe *p)
 {
     LIST_EACH(l, &p->book.flying) {

@@ -23,6 +23,11 @@ typedef void pipe_fatal_fn(void *arg, const char *why);
 void pipe_on_fatal(struct pipe *, pipe_fatal_fn *, void *arg);
 bool pipe_ready(const struct pipe *, struct buf *why);      /* accepts work: lease held, store answers, one chain known */
 struct plug_inst *pipe_store(struct pipe *);
+/* Writes one row of `kind` through the book, with the event named (NULL: none; body: JSON, may be empty) about it. The row and its
+ * strings lie in mem, which is taken. fn once, on a later turn; NULL: certainly not applied. 0, -ENOMEM (fn is not called then). */
+struct pipe_row { uint32_t kind; const void *row; size_t size; const char *event; uint64_t venue; struct mintd_str body; };
+typedef void pipe_written_fn(void *arg, const struct mintd_applied *);
+int pipe_write(struct pipe *, const struct pipe_row *, struct arena *mem, pipe_written_fn *, void *arg);
 
 /* ---- intake. One per request being read. All strings are copied before the call returns. */
 struct pipe_intake;

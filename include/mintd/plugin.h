@@ -2,7 +2,9 @@
  *
  * Promise: none yet. While the entry symbol is mintd_plugin_v0 any release may change this file. Once it is
  * mintd_plugin_v1: minor only appends; a member is never reused, reordered or retyped.
- * Change log (newest first):  0.0  first version.
+ * Change log (newest first):
+ *   0.1  limits: coin, usd_micros. store: KEY and REPORT rows; query: event, and lists of items by MINTD_Q_*.
+ *   0.0  first version.
  *
  * Rules, in full in docs/architecture.md:
  *  - A plugin is one .so with ONE exported function, mintd_plugin_v0. It links nothing of mintd; everything it may ask of
@@ -24,7 +26,7 @@
 extern "C" {
 #endif
 #define MINTD_MAGIC 0x646e696du                           /* "mind", little-endian */
-enum { MINTD_ABI_MAJOR = 0, MINTD_ABI_MINOR = 0 };        /* major: in the entry symbol; minor: +1 per append */
+enum { MINTD_ABI_MAJOR = 0, MINTD_ABI_MINOR = 1 };        /* major: in the entry symbol; minor: +1 per append */
 
 /* frozen for ever: the only structs embedded by value */
 struct mintd_str { const char *p; size_t n; };            /* borrowed bytes, no terminator; n 0: absent */
@@ -119,7 +121,8 @@ struct mintd_limits { struct mintd_str network, unit;     /* genesis hash or led
     uint32_t tx_room, item_base;                          /* bytes: sum(item_base + name + uri) <= tx_room; 0: no limit */
     uint32_t prepare_max, status_max, inspect_max, caps;  /* rows per call; MINTD_C_* */
     uint32_t finality_ms, ttl_ms; uint64_t margin;        /* ask again after ttl_ms */
-    struct mintd_vec routes, budgets; };                  /* budgets: thousandths; route absent: whole network */
+    struct mintd_vec routes, budgets;                     /* budgets: thousandths; route absent: whole network */
+    struct mintd_str coin; uint64_t usd_micros; };        /* since 0.1: "SOL"; price of one coin in 1/1000000 USD, 0: not known */
 struct mintd_key { struct mintd_str role, ref, pub; uint32_t scheme, flags; };             /* "payer", "vault/hot" */
 struct mintd_item { uint64_t id; struct mintd_str tag, owner, name, uri, attrs, asset, pub; };   /* tag, pub: of the item key */
 struct mintd_intent { uint32_t kind, attempt; uint64_t chunk, fee_cap; struct mintd_str collection, spec, memo;
@@ -189,7 +192,9 @@ struct mintd_cache_ops { uint32_t size, caps; mintd_op_fn *get, *put, *del, *sta
  * query       none    C T H P      arg query; -> rows of that kind, `next`; primary only                          ---- */
 enum { MINTD_DB_VENUE = 1, MINTD_DB_COLLECTION, MINTD_DB_REQUEST, MINTD_DB_ITEM, MINTD_DB_CHUNK, MINTD_DB_MEMBER,
     MINTD_DB_ATTEMPT, MINTD_DB_PROOF, MINTD_DB_EVENT, MINTD_DB_SPEND, MINTD_DB_LEASE, MINTD_DB_META,
-    MINTD_DB_LANE, MINTD_DB_COUNT };                      /* kinds of change, of query, of its rows */
+    MINTD_DB_LANE, MINTD_DB_COUNT,                        /* kinds of change, of query, of its rows */
+    MINTD_DB_KEY, MINTD_DB_REPORT };                      /* since 0.1 */
+enum { MINTD_Q_NEWEST = 2, MINTD_Q_MINTED = 4 };          /* since 0.1, flags of an ITEM query: newest first, filtered; by time of mint */
 enum { MINTD_ST_ACCEPTED = 1, MINTD_ST_UPLOADING, MINTD_ST_UPLOADED, MINTD_ST_SIGNED, MINTD_ST_LANDED, MINTD_ST_QUARANTINE,
     MINTD_ST_DONE = 10, MINTD_ST_FAILED, MINTD_ST_CANCELLED, MINTD_ST_MOVED };
 enum { MINTD_COL_NEW = 1, MINTD_COL_READY, MINTD_COL_PARKED, MINTD_COL_FULL, MINTD_COL_CLOSED };
@@ -222,6 +227,10 @@ struct mintd_db_lease { uint32_t slot, flags; uint64_t epoch, event_seq, ttl_ms;
 struct mintd_db_meta { struct mintd_str key, val, expect; };
 struct mintd_db_count { uint32_t scope, kind; uint64_t scope_id, open, quarantined, done, failed, cancelled, transit, mint_ms, fee; };
 struct mintd_db_lane { int64_t lane; uint64_t collection, venue, wake_in_ms; struct mintd_str pipeline; uint32_t max, flags; };
+struct mintd_db_key { uint64_t id, venue; struct mintd_str name, hash, scopes, cidr;     /* venue 0: any; hash: 32 bytes */
+    int64_t created_at, expires_at, revoked_at, used_at; };              /* expires_at, revoked_at 0: never */
+struct mintd_db_report { uint64_t id, total_checked, confirmed, not_found, pending, errors, discrepancy_count;
+    struct mintd_str venue_id, report_data; int64_t report_date, created_at; };
 struct mintd_change { uint32_t kind, group; struct mintd_vec rows; };
 struct mintd_commit { uint32_t size, flags, slot, reserved; uint64_t epoch; };             /* flags 1: durable before done */
 enum { MINTD_APPLIED = 0, MINTD_REPEATED = 1, MINTD_STALE = 2, MINTD_DUPLICATE = 3, MINTD_REFUSED = 4 };
@@ -229,7 +238,8 @@ struct mintd_applied { uint32_t group, verdict; uint64_t value; struct mintd_str
 struct mintd_stage { uint32_t size, flags, slot, reserved; uint64_t epoch, request, venue; struct mintd_str idem_key; };
 struct mintd_claim { uint32_t size, flags, slot, reserved; uint64_t epoch; };
 struct mintd_query { uint32_t size, kind, max, flags, slot, reserved; uint64_t states, venue, request, collection;
-    int64_t from_ms, to_ms; struct mintd_str cursor; struct mintd_vec ids, names; };   /* ids: uint64_t; names: str */
+    int64_t from_ms, to_ms; struct mintd_str cursor; struct mintd_vec ids, names;      /* ids: uint64_t; names: str */
+    struct mintd_str event; };                                           /* since 0.1: eventId of items */
 struct mintd_schema { struct mintd_str identity; uint64_t kinds; uint32_t now, wanted; };  /* kinds: mask of 1 << DB_* */
 struct mintd_store_ops { uint32_t size, caps; mintd_op_fn *stage, *commit, *claim, *query, *migrate; };
 

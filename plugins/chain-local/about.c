@@ -46,7 +46,7 @@ static void put_numbers(const struct local *l, struct mintd_limits *lim)
 {
     static const uint32_t caps[] = { [SOLANA_LIKE] = MINTD_C_EFFECT | MINTD_C_COLLECTS, [HEDERA_LIKE] = MINTD_C_DELIVERS | MINTD_C_COLLECTS,
         [NULL_CHAIN] = MINTD_C_COLLECTS };
-    *lim = (struct mintd_limits){ .network = str_z(l->w.network_text), .unit = STR("nloc"), .decimals = 9, .caps = caps[l->o.profile],
+    *lim = (struct mintd_limits){ .network = str_z(l->w.network_text), .unit = STR("nloc"), .coin = str_z(l->o.coin), .usd_micros = (uint64_t)l->o.usd, .decimals = 9, .caps = caps[l->o.profile],
         .items_mint = items_max(l, MINTD_MINT), .items_transfer = items_max(l, MINTD_TRANSFER), .name_max = NAME_MAX_LEN,
         .uri_max = uri_max(l), .tx_room = tx_room(l), .item_base = tx_room(l) ? ITEM_BASE : 0, .prepare_max = prepare_max(l),
         .status_max = STATUS_MAX, .inspect_max = INSPECT_MAX, .finality_ms = finality_ms(l), .ttl_ms = 60000, .margin = margin_of(l) };

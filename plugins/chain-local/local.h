@@ -30,12 +30,12 @@ struct strs { struct mintd_str *p; uint32_t n; };
 
 struct options {
     enum profile profile;
-    char *ledger, *payer, *item_key;
+    char *ledger, *payer, *item_key, *coin;
     struct strs endpoints, mirrors, unassociated, fail_names;
     uint32_t items_mint, finality, validity;
     int64_t slot_us, valid_us, latency_us, jitter_us, stale_lag_us;
     int64_t prepare_ms, send_ms, read_ms, burst_us, throttle_period_us;
-    int64_t fee_tx, fee_item, fee_collection, balance, network_rate, node_rate;
+    int64_t fee_tx, fee_item, fee_collection, balance, network_rate, node_rate, usd;
     int64_t seed, fee_spike, fee_spike_factor, throttle_step, drop_request, drop_reply, error_but_land, ack_and_drop, late_accept,
         rollback, stale_read, lie, land_at_deadline, no_funds, restart;
     bool publish_rates, fail_at_chain;

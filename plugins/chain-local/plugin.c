@@ -31,6 +31,8 @@ static const struct mintd_opt opts[] = {
     { "fee_item", "amount", "1000000 nloc", UNITS, "fee of each item of a mint, on top", 0, 0, 0 },
     { "fee_collection", "amount", "10000000 nloc", UNITS, "fee of a new collection, on top", 0, 0, 0 },
     { "balance", "amount", "1000000000 loc", UNITS, "what every account began with; raise it to refill them", 0, 0, 0 },
+    { "coin", "str", "LOC", NULL, "what the coin is called in estimates and balances", 0, 0, 0 },
+    { "usd", "amount", "0", "microusd=0|usd=6", "price of one coin (0: not known)", 0, 0, 0 },
     { "network_rate", "int", "0", NULL, "what the network takes, thousandths of items per second (0: no limit)", 0, 1000000000, 0 },
     { "node_rate", "int", "0", NULL, "what each endpoint takes, thousandths of items per second (0: no limit)", 0, 1000000000, 0 },
     { "burst", "duration", "15s", NULL, "how much of a rate can be saved up", 0, 3600 * MS, 0 },
@@ -203,7 +205,7 @@ static void read_numbers(const struct mintd_host *host, const struct mintd_cfg *
         { "throttle_period", &o->throttle_period_us, MS }, { "prepare_latency", &o->prepare_ms, 1 }, { "send_latency", &o->send_ms, 1 },
         { "read_latency", &o->read_ms, 1 }, { "fee_tx", &o->fee_tx, 1 }, { "fee_item", &o->fee_item, 1 },
         { "fee_collection", &o->fee_collection, 1 }, { "balance", &o->balance, 1 }, { "network_rate", &o->network_rate, 1 },
-        { "node_rate", &o->node_rate, 1 }, { "throttle_step", &o->throttle_step, 1 }, { "seed", &o->seed, 1 },
+        { "node_rate", &o->node_rate, 1 }, { "usd", &o->usd, 1 }, { "throttle_step", &o->throttle_step, 1 }, { "seed", &o->seed, 1 },
         { "drop_request", &o->drop_request, 1 }, { "drop_reply", &o->drop_reply, 1 }, { "error_but_land", &o->error_but_land, 1 },
         { "ack_and_drop", &o->ack_and_drop, 1 }, { "late_accept", &o->late_accept, 1 }, { "land_at_deadline", &o->land_at_deadline, 1 },
         { "rollback", &o->rollback, 1 }, { "stale_read", &o->stale_read, 1 }, { "lie", &o->lie, 1 }, { "fee_spike", &o->fee_spike, 1 },
@@ -230,6 +232,7 @@ static void destroy(void *self)
     free(l->o.ledger);
     free(l->o.payer);
     free(l->o.item_key);
+    free(l->o.coin);
     free(l);
 }
 
@@ -246,8 +249,9 @@ static int create(const struct mintd_host *host, struct mintd_ctx *ctx, const st
     o->ledger = text_of(host, cfg, "ledger");
     o->payer = text_of(host, cfg, "payer");
     o->item_key = text_of(host, cfg, "item_key");
+    o->coin = text_of(host, cfg, "coin");
     if (!o->item_key && o->payer) o->item_key = strdup(o->payer);
-    bool ok = o->ledger && o->payer && o->item_key &&
+    bool ok = o->ledger && o->payer && o->item_key && o->coin &&
         read_list(host, cfg, "endpoints", o->profile == HEDERA_LIKE ? node_names : endpoint_names, &o->endpoints) &&
         read_list(host, cfg, "mirrors", o->profile == HEDERA_LIKE ? mirror_names : NULL, &o->mirrors) &&
         read_list(host, cfg, "unassociated", NULL, &o->unassociated) && read_list(host, cfg, "fail_names", NULL, &o->fail_names);

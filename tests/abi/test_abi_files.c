@@ -11,7 +11,7 @@ static const struct wrong wrongs[] = {
     { "cache-size-head", "its description has 8 bytes, at least" },
     { "cache-size-short", "its description has 40 bytes, at least" },
     { "cache-major", "is built for ABI major 7, this mintd speaks major 0: build it against" },
-    { "cache-minor", "needs ABI 0.9, this mintd offers 0.0: update mintd" },
+    { "cache-minor", "needs ABI 0.9, this mintd offers 0.1: update mintd" },
     { "cache-v3", "is built for ABI major 3 (mintd_plugin_v3), this mintd speaks major 0 (mintd_plugin_v0): build it" },
     { "cache-stranger", "is not a mintd plugin, it exports no mintd_plugin_v0" },
     { "cache-kind", "declares kind signer, its name says cache" },

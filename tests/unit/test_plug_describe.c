@@ -53,7 +53,7 @@ static void test_text(void **state)
     assert_contains(text, "threads     loop\n");
     assert_contains(text, "ops         limits prepare seal broadcast status inspect estimate wallet\n");
     assert_contains(text, "not offered list find\n");
-    assert_contains(text, "abi         0.0, needs 0.0\n");
+    assert_contains(text, "abi         0.1, needs 0.0\n");
     assert_contains(text, "  lifecycle: enum, default fine, one of fine|");
     assert_contains(text, "  mintd_evil_level (gauge by instance, place)\n");
     assert_contains(text, "  evil.not_yet\n      wait\n");
