@@ -25,6 +25,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "base/metric.h"
+#include "ops/vitals.h"
 
 enum { ARENAS = 2, MMAP_FROM = 128 << 10, EXIT_USAGE = 2, FATAL_DRAIN_MS = 2000, SAME_SIGNAL_MS = 200, MIGRATE_APPLY = 1, MIGRATE_COPY = 4 };
 
@@ -58,6 +59,7 @@ struct app {
     struct plug *plug;
     struct pipe *pipe;
     struct api *api;
+    struct vitals *vitals;
     struct loop_signal *on_term, *on_int, *on_hup;
     struct loop_timer *step, *limit, *watchdog;    /* bounds of the stop; the next sign of life */
     uint64_t watchdog_ms, stopped_ms;
@@ -228,6 +230,7 @@ static void drop_handles(struct app *a)
     loop_timer_del(a->watchdog);
     a->on_term = a->on_int = a->on_hup = NULL;
     a->step = a->limit = a->watchdog = NULL;
+    a->vitals = vitals_free(a->vitals);
 }
 
 static void free_layers(struct app *a)
@@ -465,6 +468,7 @@ static int run(struct app *a)
     a->status = build(a);
     if (a->status) return finish(a);
     start_watchdog(a);
+    a->vitals = vitals_new(a->loop, MINTD_VERSION);
     plug_start(a->plug, on_plugins_started, a);
     loop_run(a->loop);
     log_info("stopped");

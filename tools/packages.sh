@@ -8,7 +8,7 @@ packages_build=(
     libcmocka-dev python3
 )
 # shellcheck disable=SC2034
-packages_test=(g++ clang-14 binutils util-linux strace)
+packages_test=(g++ clang-14 binutils util-linux strace prometheus)
 
 # die MESSAGE: one clear line, exit 1
 die() {

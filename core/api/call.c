@@ -144,7 +144,8 @@ static void query_failed(struct call *c, const struct mintd_outcome *o, bool cur
         call_problem(c, &(struct problem){ .status = 400, .code = "query.cursor", .pointer = "cursor" }, "is not a cursor of this list");
         return;
     }
-    log_warn("request_id=%s: the store cannot be read: " STR_FMT ": " STR_FMT, c->id, STR_ARG(o->slug), STR_ARG(o->msg));
+    log_fields(MINTD_WARN, S("the store cannot be read"),
+               (struct mintd_field[]){ { S("request_id"), str_of(c->id) }, { S("slug"), o->slug }, { S("reason"), o->msg } }, 3);
     call_problem(c, &(struct problem){ .status = 503, .code = "store.unavailable", .headers = later }, "the store cannot be read now");
 }
 
@@ -567,7 +568,7 @@ static void on_gone(void *arg, struct http_req *http, bool sent)
     snprintf(status, sizeof status, "%u", c->answered ? c->status : 499);
     log_access(c, sent);
     metric_add(api->requests, route, str_of(status), 1);
-    stats_call(api->stats, http->path, c->answered ? c->status : 499);
+    stats_call(api->stats, http->path, route, str_of(status));
     metric_observe(api->seconds, route, S(""), (double)(loop_now_us(api->loop) - c->started_us) / 1e6);
     metric_add(api->in_flight, S(""), S(""), -1);
     if (c->state && c->route->gone) c->route->gone(c, sent);

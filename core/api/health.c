@@ -31,6 +31,7 @@ void health_ready(struct call *c)
 void health_metrics(struct call *c)
 {
     struct buf b = { 0 };
+    pipe_sample(c->api->pipe);
     metric_write(&b);
     call_text(c, 200, "text/plain; version=0.0.4; charset=utf-8", &b);
 }

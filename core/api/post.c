@@ -159,7 +159,7 @@ static int on_head(void *arg, const struct body_head *head)
     struct call *c = arg;
     struct post *p = c->state;
     struct pipe_open open = { .venue = head->venue, .pipeline = head->pipeline, .collection = head->collection,
-                              .idem_key = p->key, .streamed = p->streamed };
+                              .idem_key = p->key, .request_id = str_of(c->id), .streamed = p->streamed };
     if (SABOTAGE("drop_idem_key")) open.idem_key.n = 0;
     if (!pipe_intake_open(c->api->pipe, &open, on_verdict, c, &p->intake)) return BODY_GO;
     p->stopped = true;

@@ -26,11 +26,11 @@ struct stats *stats_new(struct loop *loop, struct pipe *pipe)
         .seconds = metric_new(METRIC_HISTOGRAM, "minting_batch_duration_seconds", NULL,
                               "from the acceptance of a batch to its last settled ticket", seconds),
         .rate = metric_new(METRIC_GAUGE, "minting_batch_success_rate", NULL, "share of minted tickets in the batch settled last, 0 to 1", NULL),
-        .requests = metric_new(METRIC_COUNTER, "minting_admin_requests_total", NULL, "requests under /admin", NULL),
-        .errors = metric_new(METRIC_COUNTER, "minting_admin_errors_total", NULL, "of those, answered with 4xx or 5xx", NULL) };
+        .requests = metric_new(METRIC_COUNTER, "minting_admin_requests_total", "route,code", "requests under /admin", NULL),
+        .errors = metric_new(METRIC_COUNTER, "minting_admin_errors_total", "route", "of those, answered with 4xx or 5xx", NULL) };
     list_init(&s->followed);
-    metric_add(s->requests, S(""), S(""), 0);              /* there from the start, so that a rate can be taken */
-    metric_add(s->errors, S(""), S(""), 0);
+    metric_add(s->requests, S("batch_mint"), S("200"), 0); /* there from the start, so that a rate can be taken */
+    metric_add(s->errors, S("batch_mint"), S(""), 0);
     return s;
 }
 
@@ -64,11 +64,11 @@ void stats_stop(struct stats *s)
     }
 }
 
-void stats_call(struct stats *s, const char *path, unsigned status)
+void stats_call(struct stats *s, const char *path, struct mintd_str route, struct mintd_str code)
 {
     if (!str_starts(str_of(path), S("/admin/"))) return;
-    metric_add(s->requests, S(""), S(""), 1);
-    if (status >= 400) metric_add(s->errors, S(""), S(""), 1);
+    metric_add(s->requests, route, code, 1);
+    if (code.p[0] >= '4') metric_add(s->errors, route, S(""), 1);
 }
 
 struct reading { struct stats *stats; uint64_t items; };

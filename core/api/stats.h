@@ -7,7 +7,7 @@
 
 struct stats;
 struct stats *stats_new(struct loop *, struct pipe *);      /* NULL: no memory */
-void stats_call(struct stats *, const char *path, unsigned status);
+void stats_call(struct stats *, const char *path, struct mintd_str route, struct mintd_str code);
 void stats_accepted(struct stats *, uint64_t request, uint64_t items, uint64_t started_us);   /* a new batch, not a replay */
 void stats_stop(struct stats *);                            /* follows nothing any more; before the pipeline goes */
 struct stats *stats_free(struct stats *);                   /* NULL ok; returns NULL */

@@ -47,12 +47,21 @@ struct chunk *chunk_adopt(struct pipe *p, struct line *line, struct col *col, co
     }
     if (map_put(&p->chunks, c->id, c)) goto bad;
     col->held++;
+    c->marked_us = loop_now_us(p->loop);
+    trail_want(p, c->request);
     metric_set(p->m.memory, NONE, NONE, (double)p->chunks.n);
     return c;
 bad:
     arena_free(c->mem);
     free(c);
     return NULL;
+}
+
+void chunk_mark(const struct pipe *p, struct chunk *c, const char *stage)
+{
+    uint64_t now = loop_now_us(p->loop);
+    metric_observe(p->m.stages, str_of(stage), NONE, (double)(now - c->marked_us) / 1e6);
+    c->marked_us = now;
 }
 
 void chunk_route(struct pipe *p, struct chunk *c)
@@ -129,8 +138,8 @@ bool chunk_verdict(struct pipe *p, struct chunk *c, const struct mintd_applied *
 {
     if (!a) { chunk_drop(p, c); return false; }            /* the end of this process: the store knows */
     if (a->verdict == MINTD_APPLIED || a->verdict == MINTD_REPEATED) return true;
-    log_error("chunk %llu: %s was not applied (verdict %u " STR_FMT "): leaving it to the store", (unsigned long long)c->id, what,
-              a->verdict, STR_ARG(a->detail));
+    trail_log(p, MINTD_ERROR, c->request, c->id, "%s was not applied (verdict %u " STR_FMT "): leaving it to the store", what, a->verdict,
+              STR_ARG(a->detail));
     chunk_drop(p, c);
     return false;
 }
@@ -147,10 +156,11 @@ static void ended(void *arg, const struct mintd_applied *a)
         uint64_t request = e.c->request;
         struct line *line = e.c->line;
         metric_add(e.p->m.chunks, str_of(chunk_state_name(e.to)), NONE, 1);
-        bool mint = e.c->kind != MINTD_COLLECTION;
+        bool mint = e.c->kind != MINTD_COLLECTION, last = e.c->kind == MINTD_MINT && copy.value == 0 && chunk_terminal(e.to);
         if (!mint && e.to == MINTD_ST_FAILED) e.c->col->state = MINTD_COL_PARKED;
         chunk_drop(e.p, e.c);
         if (mint && copy.value == 0) steer_mint_done(e.p, request);
+        if (last) trail_end(e.p, request);
         if (e.to == MINTD_ST_FAILED && mint) steer_failed(e.p, line, request);
     }
     if (e.fn) e.fn(e.arg, a ? &copy : NULL);
@@ -176,7 +186,7 @@ static void rest(struct chunk *c)
 
 static void out_of_memory(struct pipe *p, struct chunk *c)
 {
-    log_error("chunk %llu: out of memory, taken up again later", (unsigned long long)c->id);
+    trail_log(p, MINTD_ERROR, c->request, c->id, "out of memory, taken up again later");
     chunk_drop(p, c);
 }
 
@@ -217,7 +227,7 @@ static void end(struct pipe *p, struct chunk *c, struct group *proof, uint32_t t
 
 void chunk_fail(struct pipe *p, struct chunk *c, struct mintd_str slug, struct mintd_str msg, struct group *proof)
 {
-    log_warn("chunk %llu failed: " STR_FMT " (" STR_FMT ")", (unsigned long long)c->id, STR_ARG(msg), STR_ARG(slug));
+    trail_log(p, MINTD_WARN, c->request, c->id, "chunk failed: " STR_FMT " (" STR_FMT ")", STR_ARG(msg), STR_ARG(slug));
     end(p, c, proof, MINTD_ST_FAILED, slug, msg, NULL, NULL);
 }
 
@@ -233,7 +243,7 @@ void chunk_end_empty(struct pipe *p, struct chunk *c)
 
 void chunk_quarantine(struct pipe *p, struct chunk *c, const char *slug, struct mintd_str msg)
 {
-    log_error("chunk %llu quarantined: " STR_FMT " (%s): needs an operator's verdict", (unsigned long long)c->id, STR_ARG(msg), slug);
+    trail_log(p, MINTD_ERROR, c->request, c->id, "chunk quarantined: " STR_FMT " (%s): needs an operator's verdict", STR_ARG(msg), slug);
     metric_add(p->m.quarantined, NONE, NONE, 1);
     end(p, c, NULL, MINTD_ST_QUARANTINE, str_of(slug), msg, NULL, NULL);
 }
@@ -290,7 +300,7 @@ void chunk_split(struct pipe *p, struct chunk *c, struct group *proof, const boo
         moves[i] = (struct mintd_db_member){ .item = c->items[i].id, .from_chunk = c->id, .to_chunk = part + 1,
             .pos = rows[part].n - filled[part]--, .kind = c->kind };
     }
-    log_info("chunk %llu split into %u", (unsigned long long)c->id, parts);
+    trail_log(p, MINTD_INFO, c->request, c->id, "chunk split into %u", parts);
     rest(c);
     book_add(p, g, BOOK_URGENT);
 }

@@ -22,7 +22,8 @@ struct pipe_intake {
     struct line *line;
     struct arena *mem;                       /* names; lives as long as the intake */
     pipe_intake_fn *fn; void *arg; loop_fn *resume;
-    struct mintd_str venue, key, collection;
+    struct mintd_str venue, key, collection, request_id;
+    uint64_t opened_us;
     uint64_t venue_id, request;              /* request: number of the OPEN row when streamed */
     bool streamed, over, closed, sealing, busy, replay, told_stop;
     uint64_t replay_of;
@@ -144,6 +145,7 @@ static void busy_store(struct pipe_intake *in)
 
 static void busy_call(struct pipe_intake *in, const struct mintd_outcome *o)
 {
+    trail_say(MINTD_WARN, in->request_id, "a batch cannot be taken in now: " STR_FMT, STR_ARG(o->slug));
     pipe_outcome(in->pipe, in->line, STAGE_COMMIT, 0, o);
     in->result.code = keep(in, o->slug);
     in->result.msg = keep(in, o->msg);
@@ -202,6 +204,14 @@ static void map_verdict(struct pipe_intake *in, const struct mintd_applied *a)
     }
 }
 
+static void note_accepted(struct pipe_intake *in)
+{
+    struct pipe *p = in->pipe;
+    trail_put(p, in->result.request, in->request_id);
+    trail_begin(p, in->result.request, in->venue, in->n_items);
+    metric_observe(p->m.stages, S("accept"), S(""), (double)(loop_now_us(p->loop) - in->opened_us) / 1e6);
+}
+
 static void sealed(void *arg, const struct mintd_applied *a)
 {
     struct pipe_intake *in = arg;
@@ -210,6 +220,7 @@ static void sealed(void *arg, const struct mintd_applied *a)
     if (!a) busy_store(in);
     else map_verdict(in, a);
     if (in->result.verdict == PIPE_ACCEPTED && in->over) {
+        note_accepted(in);
         in->pipe->lanes.more = true;
         lane_kick(in->pipe);
     }
@@ -231,6 +242,13 @@ static bool put_items(struct pipe_intake *in, struct group *g)
     return rows || in->streamed;
 }
 
+static struct mintd_str options(const struct pipe_intake *in, struct arena *mem)
+{
+    bool has_id = in->request_id.n > 0;
+    return arena_printf(mem, "{\"pipeline\":\"" STR_FMT "\"%s" STR_FMT "%s}", STR_ARG(in->line->name), has_id ? ",\"requestId\":\"" : "",
+                        STR_ARG(in->request_id), has_id ? "\"" : "");
+}
+
 static void seal(struct pipe_intake *in)
 {
     struct group *g = group_new((uint32_t)in->n_items, sealed, in);
@@ -240,10 +258,11 @@ static void seal(struct pipe_intake *in)
     struct mintd_db_run *runs = arena_copy(mem, in->runs, in->n_runs * sizeof *runs);
     *r = (struct mintd_db_request){ .id = in->request, .venue = in->venue_id, .n_items = in->n_items, .idem_key = arena_str(mem, in->key),
         .body_hash = arena_str(mem, (struct mintd_str){ (char *)in->hash, sizeof in->hash }), .from = MINTD_RQ_OPEN,
-        .state = MINTD_RQ_SEALED, .options = arena_printf(mem, "{\"pipeline\":\"" STR_FMT "\"}", STR_ARG(in->line->name)),
+        .state = MINTD_RQ_SEALED, .options = options(in, mem),
         .runs = VEC(runs, in->n_runs) };
     if (!runs || !put_items(in, g)) { busy(in, "pipe.no_memory", "out of memory"); return; }
-    book_event(g, mem, "request.accepted", in->venue_id, 0, S("{}"));
+    struct mintd_str body = in->request_id.n ? arena_printf(mem, "{\"requestId\":\"" STR_FMT "\"}", STR_ARG(in->request_id)) : S("{}");
+    book_event(g, mem, "request.accepted", in->venue_id, 0, body);
     in->calls++;
     CRASH("intake.seal.before");
     book_add(in->pipe, g, BOOK_URGENT | BOOK_GIVE_UP);
@@ -576,6 +595,9 @@ int pipe_intake_open(struct pipe *p, const struct pipe_open *o, pipe_intake_fn *
     in->streamed = o->streamed;
     in->venue = keep(in, o->venue);
     in->collection = keep(in, o->collection);
+    in->request_id = keep(in, o->request_id);
+    in->opened_us = loop_now_us(p->loop);
+    trail_say(MINTD_DEBUG, in->request_id, "a batch is taken in for venue " STR_FMT, STR_ARG(in->venue));
     in->key = keep(in, SABOTAGE("drop_idem_key") ? S("") : o->idem_key);
     list_init(&in->queued);
     list_init(&in->ready);

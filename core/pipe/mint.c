@@ -197,6 +197,7 @@ static void broadcast_answered(void *arg, struct plug_reply *r)
     for (uint32_t i = 0; i < cast->n; i++) {
         struct chunk *c = cast->c[i];
         c->busy = false;
+        if (c->sends == 1) chunk_mark(p, c, "broadcast");
         if (p->state == PIPE_DEAD) { chunk_drop(p, c); continue; }
         if (r->out->cls == MINTD_OK) { judge_sent(cast, i, r->res->rows.p, r->res->rows.n); continue; }
         if (i == 0) pipe_outcome(p, cast->line, STAGE_BROADCAST, c->id, r->out);
@@ -285,8 +286,12 @@ static void wrote(void *arg, const struct mintd_applied *a)
     } else {
         struct pipe *p = b->line->pipe;
         c->state = MINTD_ST_SIGNED;
-        if (chunk_verdict(p, c, a, "attempt")) metric_add(p->m.chunks, S("signed"), NONE, 1);
-        else leave(b, w.i);
+        if (chunk_verdict(p, c, a, "attempt")) {
+            metric_add(p->m.chunks, S("signed"), NONE, 1);
+            chunk_mark(p, c, "sign");
+        } else {
+            leave(b, w.i);
+        }
     }
     if (--b->commits == 0) commits_done(b);
 }
@@ -780,6 +785,7 @@ static void gather(struct batch *b, uint64_t *ret_wait)
         }
         b->c[b->n] = c;
         c->busy = true;
+        chunk_mark(line->pipe, c, "ready");
         chunk_seat(c);
         if (!put_intent(b, b->n++, routes, n)) reject(b, b->n - 1, STAGE_PREPARE, &no_memory);
     }

@@ -31,10 +31,12 @@ void pipe_outcome(struct pipe *p, const struct line *line, enum retry_stage stag
 {
     if (p->damaged) return;                                /* the end of all work says it */
     static const char *const names[] = { "ok", "canceled", "transient", "throttled", "permanent", "ambiguous" };
+    const struct chunk *c = chunk ? map_get(&p->chunks, chunk) : NULL;
+    struct mintd_str request_id = trail_get(p, c ? c->request : 0);
     char id[24], code[24];
     snprintf(id, sizeof id, "%llu", (unsigned long long)chunk);
     snprintf(code, sizeof code, "%lld", (long long)o->code);
-    struct mintd_field f[6];
+    struct mintd_field f[7];
     uint32_t n = 0;
     if (line) f[n++] = (struct mintd_field){ S("pipeline"), line->name };
     f[n++] = (struct mintd_field){ S("op"), str_of(retry_stage_name(stage)) };
@@ -42,6 +44,7 @@ void pipe_outcome(struct pipe *p, const struct line *line, enum retry_stage stag
     f[n++] = (struct mintd_field){ S("class"), str_of(o->cls < ARRAY_LEN(names) ? names[o->cls] : "unknown") };
     f[n++] = (struct mintd_field){ S("slug"), o->slug };
     if (o->code) f[n++] = (struct mintd_field){ S("code"), str_of(code) };
+    if (request_id.n) f[n++] = (struct mintd_field){ S("request_id"), request_id };
     log_fields(o->cls == MINTD_PERMANENT ? MINTD_ERROR : MINTD_WARN, o->msg.n ? o->msg : S("no reason given"), f, n);
 }
 
@@ -178,6 +181,8 @@ struct line *pipe_line(struct pipe *p, struct mintd_str name)
 /* ---- made and freed */
 static void metrics(struct pipe *p)
 {
+    p->m.stages = metric_new(METRIC_HISTOGRAM, "mintd_stage_seconds", "stage", "time of a batch in accept, of a chunk in every other stage", NULL);
+    p->m.depth = metric_new(METRIC_GAUGE, "mintd_queue_depth", "queue", "what waits, by queue: requests, chunks, change groups, clients", NULL);
     p->m.chunks = metric_new(METRIC_COUNTER, "mintd_chunks_total", "state", "chunks that reached a state", NULL);
     p->m.in_flight = metric_new(METRIC_GAUGE, "mintd_transactions_in_flight", "pipeline", "transactions sent and not settled", NULL);
     p->m.window = metric_new(METRIC_GAUGE, "mintd_window_size", "pipeline", "transactions allowed in flight", NULL);
@@ -203,7 +208,7 @@ int pipe_new(struct loop *loop, struct plug *plug, struct conf *conf, struct pip
     p->conf = conf_ref(conf);
     p->why = S("starting");
     p->live_slots = 1;
-    struct list *heads[] = { &p->chains, &p->lines, &p->intakes, &p->waits, &p->book.waiting, &p->book.flying };
+    struct list *heads[] = { &p->trail.order, &p->chains, &p->lines, &p->intakes, &p->waits, &p->book.waiting, &p->book.flying };
     for (size_t i = 0; i < ARRAY_LEN(heads); i++) list_init(heads[i]);
     metrics(p);
     int r = 0;
@@ -241,6 +246,7 @@ void pipe_free(struct pipe *p)
     if (p->store) plug_on_failure(p->store, NULL, NULL);
     arena_free(p->sweep_mem);
     intake_names_free(p);
+    trail_free(p);
     map_free(&p->chunks);
     map_free(&p->cols);
     conf_unref(p->conf);

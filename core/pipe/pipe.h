@@ -22,6 +22,7 @@ void pipe_free(struct pipe *);                              /* after drain, or a
 typedef void pipe_fatal_fn(void *arg, const char *why);
 void pipe_on_fatal(struct pipe *, pipe_fatal_fn *, void *arg);
 bool pipe_ready(const struct pipe *, struct buf *why);      /* accepts work: lease held, store answers, one chain known */
+void pipe_sample(struct pipe *);                            /* brings the gauges of its queues up to date */
 struct plug_inst *pipe_store(struct pipe *);
 /* Writes one row of `kind` through the book, with the event named (NULL: none; body: JSON, may be empty) about it. The row and its
  * strings lie in mem, which is taken. fn once, on a later turn; NULL: certainly not applied. 0, -ENOMEM (fn is not called then). */
@@ -39,6 +40,7 @@ struct pipe_ticket {
 struct pipe_open {
     struct mintd_str venue, pipeline, collection;/* pipeline, collection: empty = by the rules */
     struct mintd_str idem_key;                   /* empty: the core makes one */
+    struct mintd_str request_id;                 /* of the caller's request: letters, digits, . _ -; goes into log, options, event */
     bool     streamed;                           /* the body may exceed conf.intake_memory: stage in slabs */
 };
 enum pipe_verdict {

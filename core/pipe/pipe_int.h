@@ -94,6 +94,7 @@ struct chunk {
     bool inherited;                          /* the attempt was signed before this process knew it: others may have sent it */
     bool ask_all, contradicted;
     uint64_t signed_ms, sent_ms, poll_at, resend_at, past_ms;
+    uint64_t marked_us;                      /* since when it is in its present stage */
     int64_t signed_at;                       /* wall clock: names the window its spending was reserved in */
 };
 
@@ -145,7 +146,8 @@ struct pipe {
     struct { bool out, again, more; struct loop_timer *timer; uint32_t turn; } lanes;
     uint32_t resting;                        /* chunks that only wait for finality */
     uint32_t calls_out;                      /* plugin calls whose answer someone here waits for */
-    struct { struct metric *chunks, *in_flight, *window, *ready, *memory, *commits, *groups, *claims, *proofs, *resends,
+    struct { struct map known; struct list order; uint64_t wanted[64]; uint32_t n_wanted, ends; bool out; struct loop_timer *timer; } trail;
+    struct { struct metric *stages, *depth, *chunks, *in_flight, *window, *ready, *memory, *commits, *groups, *claims, *proofs, *resends,
              *minted, *quarantined, *seconds, *leases; } m;
 };
 
@@ -178,6 +180,22 @@ void chunk_quarantine(struct pipe *, struct chunk *, const char *slug, struct mi
 /* Items whose bit in alone[] is set get a chunk each, the rest stay together in chunks of at most `fit`. proof may be NULL. */
 void chunk_split(struct pipe *, struct chunk *, struct group *proof, const bool *alone, uint32_t fit);
 bool chunk_verdict(struct pipe *, struct chunk *, const struct mintd_applied *, const char *what);   /* true: applied or repeated */
+
+/* The time since the last mark was spent in `stage`. */
+void chunk_mark(const struct pipe *, struct chunk *, const char *stage);
+
+/* trail.c: the HTTP request behind a batch, in the log */
+void trail_put(struct pipe *, uint64_t request, struct mintd_str id);
+struct mintd_str trail_get(const struct pipe *, uint64_t request);   /* empty: not known (yet), or it had none */
+void trail_want(struct pipe *, uint64_t request);                  /* to be known soon */
+void trail_begin(const struct pipe *, uint64_t request, struct mintd_str venue, uint64_t items);   /* logs "batch accepted" */
+void trail_end(struct pipe *, uint64_t request);                   /* logs "batch settled" with its counts */
+/* A line about a chunk (0: none) of a batch (0: none) with the fields that name them. */
+void trail_log(const struct pipe *, uint32_t level, uint64_t request, uint64_t chunk, const char *fmt, ...)
+    __attribute__((format(printf, 5, 6)));
+/* A line about an HTTP request whose batch has no number (yet). */
+void trail_say(uint32_t level, struct mintd_str request_id, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void trail_free(struct pipe *);
 
 /* slot.c: lease, recovery */
 void slot_start(struct pipe *);

@@ -138,6 +138,14 @@ static void settled(void *arg, const struct mintd_applied *a)
     page_done(o.s);                                        /* STALE, REFUSED: it moved on meanwhile, or was retried before */
 }
 
+/* A chunk that nobody had in memory: if it was the last, nobody else says so. */
+static void cancelled(void *arg, const struct mintd_applied *a)
+{
+    const struct one *o = arg;
+    if (a && a->verdict == MINTD_APPLIED && !a->value) trail_end(o->s->p, o->s->request);
+    settled(arg, a);
+}
+
 static struct group *one_group(struct steer *s, const struct mintd_db_chunk *c, uint64_t id, group_fn *fn)
 {
     struct one *o = malloc(sizeof *o);
@@ -161,7 +169,7 @@ static void cancel_one(struct steer *s, const struct mintd_db_chunk *c)
         chunk_cancel_now(s->p, mine, settled, o);
         return;
     }
-    struct group *g = one_group(s, c, c->id, settled);
+    struct group *g = one_group(s, c, c->id, c->kind == MINTD_MINT ? cancelled : settled);
     if (!g) return;
     struct mintd_db_chunk *row = GROUP_ROW(g, MINTD_DB_CHUNK, mintd_db_chunk);
     if (row) *row = (struct mintd_db_chunk){ .id = c->id, .kind = c->kind, .from = c->state, .state = MINTD_ST_CANCELLED,

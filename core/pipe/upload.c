@@ -43,6 +43,7 @@ static void uploaded(void *arg, const struct mintd_applied *a)
     c->state = MINTD_ST_UPLOADED;
     c->busy = false;
     metric_add(p->m.chunks, S("uploaded"), NONE, 1);
+    chunk_mark(p, c, "upload");
     chunk_route(p, c);
 }
 

@@ -87,7 +87,10 @@ static void landed(void *arg, const struct mintd_applied *a)
     c->state = to;
     c->busy = false;
     c->poll_at = loop_now_ms(p->loop) + poll_ms(c);
-    if (to == MINTD_ST_LANDED) metric_add(p->m.chunks, S("landed"), NONE, 1);
+    if (to == MINTD_ST_LANDED) {
+        metric_add(p->m.chunks, S("landed"), NONE, 1);
+        chunk_mark(p, c, "land");
+    }
     list_add(&c->line->chain->watched, &c->link);
     watch_arm(c->line->chain);
 }
@@ -117,6 +120,7 @@ static void finished(void *arg, const struct mintd_applied *a)
     struct line *line = c->line;
     if (chunk_verdict(p, c, a, "done")) {
         metric_add(p->m.chunks, S("done"), NONE, 1);
+        chunk_mark(p, c, "final");
         if (kind == MINTD_MINT) metric_add(p->m.minted, line->name, NONE, n);
         metric_observe(p->m.seconds, line->name, NONE, (double)f.took / 1000.0);
         uint64_t open = a->value;
@@ -124,6 +128,7 @@ static void finished(void *arg, const struct mintd_applied *a)
         chunk_drop(p, c);
         if (kind == MINTD_COLLECTION) lane_made(p, collection, f.ref);
         else if (!open) steer_mint_done(p, request);
+        if (kind == MINTD_MINT && !open) trail_end(p, request);
         if (kind == MINTD_MINT && line->chain->limits && (line->chain->limits->caps & MINTD_C_DELIVERS)) p->lanes.more = true;
         lane_kick(p);
     }
@@ -207,6 +212,7 @@ static void finish(struct pipe *p, struct chunk *c, const struct proof_result *p
         struct group *first = group_new(0, NULL, NULL);
         if (first && chunk_change(first, c, MINTD_ST_LANDED)) book_add(p, first, BOOK_LAZY);
         metric_add(p->m.chunks, S("landed"), NONE, 1);
+        chunk_mark(p, c, "land");
     }
     if (!g) { free(f); return; }
     const struct mintd_str *assets = w->assets.p;
@@ -301,7 +307,7 @@ static void dead(struct pipe *p, struct chunk *c, const struct proof_result *pr,
         .effect_absent = !erred, .endpoints = endpoint_list(mem, seen, n), .error = error, .raw_hash = hash_hex(mem, seen, n),
         .facts = arena_str(mem, w->facts) };
     metric_add(p->m.proofs, erred ? S("erred") : S("expired"), NONE, 1);
-    log_info("chunk %llu: attempt %u is proven dead (%s)", (unsigned long long)c->id, c->attempt_no, erred ? "executed with an error" : "expired");
+    trail_log(p, MINTD_INFO, c->request, c->id, "attempt %u is proven dead (%s)", c->attempt_no, erred ? "executed with an error" : "expired");
     CRASH("watch.proof.before");
     if (!erred) pace_window_bad(&c->line->window, 0, c->line->chain->landing_ms, loop_now_ms(p->loop));
     watch_bury(p, c, g, S("chain.rejected"), error, erred);
@@ -340,7 +346,7 @@ static void judge(struct pipe *p, struct chunk *c, const struct mintd_seen *seen
     }
     if (pr.contradicted && !c->contradicted) {
         c->contradicted = true;
-        log_error("chunk %llu: witnesses contradict each other about " STR_FMT, (unsigned long long)c->id, STR_ARG(c->tx_id));
+        trail_log(p, MINTD_ERROR, c->request, c->id, "witnesses contradict each other about " STR_FMT, STR_ARG(c->tx_id));
     }
     switch (pr.verdict) {
     case PROOF_FINAL:    finish(p, c, &pr, &seen[pr.witness]); break;

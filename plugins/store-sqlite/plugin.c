@@ -19,7 +19,7 @@ static const struct mintd_opt opts[] = {
 static const struct mintd_metric metrics[] = {
     [M_COMMITS] = { "mintd_store_sqlite_commits_total", NULL, "transactions committed by the op commit", 1 },
     [M_GROUPS] = { "mintd_store_sqlite_groups_total", NULL, "groups in them", 1 },
-    [M_COMMIT_MS] = { "mintd_store_sqlite_commit_ms", NULL, "time of a commit, its sync included", 3 },
+    [M_COMMIT_MS] = { "mintd_store_sqlite_commit_seconds", NULL, "time of a commit, its sync included", 3 },
     [M_WAL_PAGES] = { "mintd_store_sqlite_wal_pages", NULL, "pages in the write-ahead log after the last commit", 2 },
     [M_REAPED] = { "mintd_store_sqlite_reaped_requests_total", NULL, "unsealed requests that were dropped", 1 },
 };
