@@ -124,7 +124,9 @@ void api_drain(struct api *api, loop_fn *fn, void *arg)
     api->drained_arg = arg;
     LIST_EACH(it, &api->calls) {
         struct call *c = LIST_OF(it, struct call, link);
-        if (c->state && c->route && c->route->drain && call_open(c)) c->route->drain(c);
+        if (!call_open(c)) continue;
+        if (c->stream) c->stream->drain(c);
+        else if (c->state && c->route && c->route->drain) c->route->drain(c);
     }
     api->drained = fn;
     drained_soon(api);

@@ -16,15 +16,23 @@ enum { HEADERS = 16 };
 
 void call_ref(struct call *c) { c->refs++; }
 
+struct call_kept *call_mark(const struct call *c) { return c->kept; }
+
+void call_forget(struct call *c, const struct call_kept *mark)
+{
+    while (c->kept && c->kept != mark) {
+        struct call_kept *k = c->kept;
+        c->kept = k->next;
+        arena_free(k->mem);
+        free(k);
+    }
+}
+
 void call_unref(struct call *c)
 {
     struct api *api = c->api;
     if (--c->refs) return;
-    while (c->kept) {
-        struct call_kept *k = c->kept;
-        c->kept = k->next;
-        arena_free(k->mem);
-    }
+    call_forget(c, NULL);
     list_del(&c->link);
     api->n_calls--;
     buf_free(&c->body);
@@ -49,20 +57,30 @@ static struct call *call_new(struct api *api, struct http_req *http)
     return c;
 }
 
-bool call_open(const struct call *c) { return c->http && !c->answered; }
+bool call_open(const struct call *c) { return c->http && (!c->answered || (c->stream && !c->ended)); }
 
 /* ---- answers */
 
+static void fill_headers(const struct call *c, const char *type, const struct http_header *more, struct http_header ret[HEADERS])
+{
+    size_t n = 0;
+    ret[n++] = (struct http_header){ "Content-Type", type };
+    ret[n++] = (struct http_header){ "X-Request-Id", c->id };
+    ret[n++] = (struct http_header){ "Cache-Control", "no-store" };
+    for (; more && more->name && n < HEADERS - 1; more++)
+        if (more->value) ret[n++] = *more;
+    ret[n] = (struct http_header){ NULL, NULL };
+}
+
 static void answer(struct call *c, unsigned status, const char *type, struct buf *body, const struct http_header *more, bool close)
 {
-    struct http_header headers[HEADERS] = { { "Content-Type", type }, { "X-Request-Id", c->id }, { "Cache-Control", "no-store" } };
-    size_t n = 3;
-    if (!call_open(c)) {
+    struct http_header headers[HEADERS];
+    if (!c->http || c->answered) {
+        if (call_open(c)) call_finish(c, false);           /* a part of an answer is no answer */
         buf_free(body);
         return;
     }
-    for (; more && more->name && n < HEADERS - 1; more++)
-        if (more->value) headers[n++] = *more;
+    fill_headers(c, type, more, headers);
     c->answered = true;
     c->status = status;
     c->bytes = body->n;
@@ -75,6 +93,39 @@ void call_json(struct call *c, unsigned status, struct buf *body, const struct h
 }
 
 void call_text(struct call *c, unsigned status, const char *type, struct buf *body) { answer(c, status, type, body, NULL, false); }
+
+void call_begin(struct call *c, const struct call_stream *stream, const char *type, const struct http_header *more, bool listens)
+{
+    struct http_header headers[HEADERS];
+    fill_headers(c, type, more, headers);
+    c->answered = true;
+    c->stream = stream;
+    c->status = 200;
+    if (c->counted) {                                      /* a listener does not hold up the end of the daemon */
+        c->counted = false;
+        c->api->n_work--;
+    }
+    http_begin(c->http, 200, headers, listens);
+}
+
+void call_push(struct call *c, struct buf *b)
+{
+    if (call_open(c) && b->bad) call_finish(c, false);
+    else if (call_open(c)) {
+        http_push(c->http, b->p, b->n);
+        c->bytes += b->n;
+    }
+    buf_free(b);
+}
+
+size_t call_queued(const struct call *c) { return c->http ? http_queued(c->http) : 0; }
+
+void call_finish(struct call *c, bool whole)
+{
+    if (!call_open(c)) return;
+    c->ended = true;
+    http_finish(c->http, whole);
+}
 
 static const char *title_of(unsigned status)
 {
@@ -129,7 +180,7 @@ struct query { struct call *c; call_rows_fn *fn; bool cursor; };
 
 static bool keep(struct call *c, struct plug_reply *r)
 {
-    struct call_kept *k = arena_alloc(c->mem, sizeof *k);
+    struct call_kept *k = malloc(sizeof *k);
     if (!k) return false;
     *k = (struct call_kept){ c->kept, r->mem };
     c->kept = k;
@@ -151,16 +202,16 @@ static void query_failed(struct call *c, const struct mintd_outcome *o, bool cur
 
 static void on_rows(void *arg, struct plug_reply *r)
 {
-    struct query *q = arg;
-    struct call *c = q->c;
-    if (!call_open(c)) call_unref(c);
-    else if (r->out->cls != MINTD_OK) query_failed(c, r->out, q->cursor), call_unref(c);
-    else {
+    struct query q = *(struct query *)arg;
+    struct call *c = q.c;
+    free(arg);
+    if (call_open(c) && r->out->cls != MINTD_OK) query_failed(c, r->out, q.cursor);
+    else if (call_open(c)) {
         const struct mintd_res *res = r->res;
-        if (keep(c, r)) q->fn(c, res);
+        if (keep(c, r)) q.fn(c, res);
         else call_memory(c);
-        call_unref(c);
     }
+    call_unref(c);
 }
 
 /* The request is copied whole: the plugin may still read it when the call has long been answered for its lateness. */
@@ -181,9 +232,10 @@ void call_query(struct call *c, const struct mintd_query *want, uint32_t flags, 
 {
     struct plug_inst *store = pipe_store(c->api->pipe);
     struct arena *mem = arena_new(0);
-    struct query *q = arena_alloc(c->mem, sizeof *q);
+    struct query *q = malloc(sizeof *q);
     struct mintd_query *copy = mem ? copy_query(mem, want) : NULL;
     if (!q || !copy || !store) {
+        free(q);
         arena_free(mem);
         call_memory(c);
         return;
@@ -572,12 +624,20 @@ static void on_gone(void *arg, struct http_req *http, bool sent)
     metric_observe(api->seconds, route, S(""), (double)(loop_now_us(api->loop) - c->started_us) / 1e6);
     metric_add(api->in_flight, S(""), S(""), -1);
     if (c->state && c->route->gone) c->route->gone(c, sent);
+    if (c->stream) c->stream->gone(c);
     if (c->counted) api->n_work--;
     c->http = NULL;
     call_unref(c);
 }
 
-const struct httpd_fns serve_fns = { on_begin, on_data, on_end, on_gone };
+static void on_more(void *arg, struct http_req *http)
+{
+    struct call *c = http->user;
+    (void)arg;
+    if (call_open(c)) c->stream->more(c);
+}
+
+const struct httpd_fns serve_fns = { on_begin, on_data, on_end, on_gone, on_more };
 
 /* ---- small things for answers */
 

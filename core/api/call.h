@@ -62,8 +62,10 @@ struct call {
     void *state;                               /* the route's, in mem */
     void *load;                                /* of the read in progress, in mem */
     uint64_t started_us, bytes;
+    const struct call_stream *stream;          /* NULL: the answer is not in pieces */
+    void *stream_state;
     unsigned refs, status;
-    bool answered, counted;
+    bool answered, counted, ended;             /* ended: the last piece of a stream was pushed */
 };
 
 /* ---- answering; each at most once per call. A call that is already answered or gone drops the answer. */
@@ -81,12 +83,23 @@ struct problem {
 };
 void call_problem(struct call *, const struct problem *, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void call_memory(struct call *);               /* 503 server.memory */
-bool call_open(const struct call *);           /* is an answer still wanted? */
+bool call_open(const struct call *);           /* is an answer, or another piece of it, still wanted? */
+/* ---- an answer in pieces (see httpd.h), instead of the above. more: each time the client takes more than there is; gone: as of a
+ * route, here with the stream; drain: the daemon is stopping. A problem met later cuts the connection, so that no client takes a part
+ * for the whole. */
+struct call_stream { void (*more)(struct call *); void (*gone)(struct call *); void (*drain)(struct call *); };
+void call_begin(struct call *, const struct call_stream *, const char *type, const struct http_header *headers, bool listens);
+void call_push(struct call *, struct buf *);   /* the bytes go, the buffer is emptied; one that is bad cuts the connection */
+size_t call_queued(const struct call *);
+void call_finish(struct call *, bool whole);
 
 /* ---- reading the store. fn runs once with the rows, which live as long as the call; not at all when the query failed (the
  * problem was answered) or nobody wants the answer any more. */
 typedef void call_rows_fn(struct call *, const struct mintd_res *);
 void call_query(struct call *, const struct mintd_query *, uint32_t flags, call_rows_fn *fn);
+/* Answers that came after the mark are given back before the call ends: who reads page after page holds one. */
+struct call_kept *call_mark(const struct call *);
+void call_forget(struct call *, const struct call_kept *mark);
 /* ---- writing: one row, durable before fn, which runs once with the verdict; not at all when it was certainly not applied (answered
  * with 503). The row and its strings lie in mem, which is taken. event: NULL or the kind of the event that goes with it. */
 typedef void call_written_fn(struct call *, const struct mintd_applied *);

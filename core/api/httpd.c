@@ -2,7 +2,7 @@
  *
  * Seven rules, each bought with a hang: (1) every MHD_run is followed by a look at MHD_get_timeout, 0 means next turn; (2) every
  * resume is followed by MHD_run; (3) only the handler's own connection is suspended; (4) a suspended connection does not see its
- * client leave, so whoever suspends has a deadline; (5) everything is resumed before MHD_stop_daemon; (6) one daemon per listener;
+ * client leave, so whoever suspends has a deadline, and the sweep looks at who only listens; (5) everything is resumed before MHD_stop_daemon; (6) one daemon per listener;
  * (7) the library does not see a client leave whose last bytes and end came together, so the sweep looks.
  * Connections are accepted here, not by the library, which spins when descriptors run out. */
 #include <arpa/inet.h>
@@ -24,7 +24,8 @@
 #include "base/list.h"
 #include "base/log.h"
 
-enum { BACKLOG = 512, ACCEPT_BURST = 64, ACCEPT_PAUSE_MS = 200, POOL = 32 * 1024, SWEEP_MS = 250, SWEEP_PART = 16, SWEEP_MIN = 256 };
+enum { BACKLOG = 512, ACCEPT_BURST = 64, ACCEPT_PAUSE_MS = 200, POOL = 32 * 1024, SWEEP_MS = 250, SWEEP_PART = 16, SWEEP_MIN = 256,
+    PIECE = 4096 };
 
 struct conn {                                  /* one connection, hung to the library's socket context */
     struct list link;
@@ -44,7 +45,10 @@ struct req {
     struct MHD_Response *answer;
     unsigned status;
     uint64_t discarded;
-    bool paused, suspended, ended, failed, close_now;                      /* ended: nothing more is awaited of the client */
+    bool paused, suspended, ended, failed;                                 /* ended: nothing more is awaited of the client */
+    struct buf pieces;                         /* of an answer in pieces: pushed, the first `taken` bytes went out */
+    size_t taken;
+    bool streams, listens, asked, finished, cut;                           /* asked: `more` was called and nothing came since */
 };
 struct httpd {
     struct loop *loop;
@@ -162,12 +166,14 @@ static void on_connection(void *arg, struct MHD_Connection *mhd, void **socket_c
     if (!h->accept_watch && !h->accept_timer) accept_on(h);
 }
 
-/* Everything the client sent is with the library, which waits for more of a request, and no more can come. */
+/* Everything the client sent is with the library, which waits for more of a request, and no more can come. Or the client was there
+ * to listen. */
 static bool client_left(const struct conn *c)
 {
     struct pollfd p = { .fd = c->fd, .events = POLLRDHUP };
     const struct req *q = c->req;
     int unread = 0;
+    if (q && q->listens) return poll(&p, 1, 0) > 0 && (p.revents & (POLLRDHUP | POLLHUP | POLLERR));
     if (q && (q->ended || q->paused || q->suspended)) return false;
     return poll(&p, 1, 0) > 0 && (p.revents & POLLRDHUP) && !ioctl(c->fd, FIONREAD, &unread) && !unread;
 }
@@ -183,13 +189,16 @@ static bool header_late(struct conn *c, uint64_t now)
     return now - c->head_since >= (uint64_t)c->h->limits.header_ms;
 }
 
+static void cut(struct req *q);
+
 /* A client that left is cut at the second look: in between the library had its turn to see it by itself. */
 static void sweep_one(struct conn *c, uint64_t now)
 {
     bool left = client_left(c), late = header_late(c, now);
     if (late || (left && c->left)) {
         log_debug("http: connection cut, its %s", late ? "header was not whole in time" : "client left");
-        shutdown(c->fd, SHUT_RDWR);
+        if (c->req && c->req->streams) cut(c->req);
+        else shutdown(c->fd, SHUT_RDWR);
         if (late) c->head_since = now;
     }
     c->left = left;
@@ -475,6 +484,7 @@ static void on_completed(void *arg, struct MHD_Connection *mhd, void **state, en
     q->conn->head_since = loop_now_ms(h->loop);
     q->conn->mark = bytes_received(q->conn);
     if (q->answer) MHD_destroy_response(q->answer);
+    buf_free(&q->pieces);
     free(q);
 }
 
@@ -534,6 +544,90 @@ void http_answer(struct http_req *pub, unsigned status, struct buf *body, const 
         ok = MHD_add_response_header(q->answer, headers->name, headers->value) == MHD_YES && ok;
     if (q->answer && close_after) ok = MHD_add_response_header(q->answer, MHD_HTTP_HEADER_CONNECTION, "close") == MHD_YES && ok;
     q->failed = !q->answer || !ok;                                         /* no memory for an answer: the connection is cut */
+    unsuspend(q);
+}
+
+/* ---- answers in pieces */
+
+/* Fails the reader below, and wakes whoever waits for the socket. */
+static void cut(struct req *q)
+{
+    q->cut = true;
+    shutdown(q->conn->fd, SHUT_RDWR);
+    unsuspend(q);
+}
+
+static size_t take_piece(struct req *q, char *to, size_t max)
+{
+    size_t left = q->pieces.n - q->taken, n = left < max ? left : max;
+    if (n) memcpy(to, q->pieces.p + q->taken, n);
+    q->taken += n;
+    if (n == left) buf_free(&q->pieces), q->taken = 0;     /* a stream that is silent holds nothing */
+    return n;
+}
+
+static ssize_t on_read(void *arg, uint64_t pos, char *to, size_t max)
+{
+    struct req *q = arg;
+    struct httpd *h = q->conn->h;
+    (void)pos;
+    if (!http_queued(&q->pub) && !q->finished && !q->cut && !q->asked) {
+        q->asked = true;
+        h->fns->more(h->arg, &q->pub);
+    }
+    if (q->cut || q->pieces.bad) return MHD_CONTENT_READER_END_WITH_ERROR;
+    size_t n = take_piece(q, to, max);
+    if (n) return (ssize_t)n;
+    if (q->finished) return MHD_CONTENT_READER_END_OF_STREAM;
+    suspend(q);
+    return 0;
+}
+
+void http_begin(struct http_req *pub, unsigned status, const struct http_header *headers, bool listens)
+{
+    struct req *q = (struct req *)(void *)pub;
+    unsigned patience = (unsigned)q->conn->h->limits.idle_ms;
+    q->answer = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, PIECE, on_read, q, NULL);
+    q->status = status;
+    q->streams = q->answer;
+    q->listens = listens;
+    bool ok = q->answer;
+    for (; ok && headers && headers->name; headers++) ok = MHD_add_response_header(q->answer, headers->name, headers->value) == MHD_YES;
+    /* the library ends a body that HEAD does not have with a last chunk, which the next answer would begin with */
+    if (ok && !strcmp(pub->method, "HEAD"))
+        ok = MHD_set_response_options(q->answer, MHD_RF_HTTP_1_0_COMPATIBLE_STRICT, MHD_RO_END) == MHD_YES;
+    q->failed = !ok;
+    /* who vanished without an end takes nothing of what it is sent */
+    if (!q->conn->h->unix_path) setsockopt(q->conn->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &patience, sizeof patience);
+    unsuspend(q);
+}
+
+void http_push(struct http_req *pub, const void *p, size_t n)
+{
+    struct req *q = (struct req *)(void *)pub;
+    if (q->finished || q->cut || !n) return;
+    if (q->taken) {                                        /* room at the front: who pushes more than is taken keeps no old bytes */
+        memmove(q->pieces.p, q->pieces.p + q->taken, q->pieces.n - q->taken);
+        q->pieces.n -= q->taken;
+        q->taken = 0;
+    }
+    buf_add(&q->pieces, p, n);
+    q->asked = false;
+    if (q->streams) unsuspend(q);
+}
+
+size_t http_queued(const struct http_req *pub)
+{
+    const struct req *q = (const struct req *)(const void *)pub;
+    return q->pieces.n - q->taken;
+}
+
+void http_finish(struct http_req *pub, bool whole)
+{
+    struct req *q = (struct req *)(void *)pub;
+    if (q->finished || q->cut) return;
+    if (!whole) { cut(q); return; }
+    q->finished = true;
     unsuspend(q);
 }
 

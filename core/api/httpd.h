@@ -25,6 +25,7 @@ struct httpd_fns {
     size_t (*data)(void *arg, struct http_req *, const char *p, size_t n); /* body bytes taken; fewer: pause */
     void   (*end)(void *arg, struct http_req *);                           /* the body is whole (or there is none) */
     void   (*gone)(void *arg, struct http_req *, bool sent);               /* last call; sent: the answer went out whole */
+    void   (*more)(void *arg, struct http_req *);                          /* of an answer in pieces: the client can take more */
 };
 struct httpd_limits {
     uint32_t connections, per_ip;
@@ -50,6 +51,14 @@ void http_each_query(const struct http_req *, bool (*fn)(void *arg, struct mintd
 /* Once per request, at any time between begin and gone. body is taken. What is left of the request body is read and dropped,
  * or the connection closes behind the answer. headers end with a NULL name. */
 void http_answer(struct http_req *, unsigned status, struct buf *body, const struct http_header *headers, bool close);
+/* ---- an answer in pieces, of a length nobody knows: instead of http_answer. What is pushed waits in memory until the client takes it,
+ * so who pushes looks at http_queued, or pushes one piece each time it is asked for `more`: once whenever nothing waits. A piece may
+ * also come later, and is then sent at once. listens: the client is there to listen, so one that ends its side has left; one that
+ * vanishes is noticed by what is pushed to it. */
+void http_begin(struct http_req *, unsigned status, const struct http_header *headers, bool listens);
+void http_push(struct http_req *, const void *p, size_t n);
+size_t http_queued(const struct http_req *);                /* bytes pushed and not yet taken */
+void http_finish(struct http_req *, bool whole);            /* whole: after what waits; else the connection is cut, so that it shows */
 void http_pause(struct http_req *);                         /* inside data: no more data until http_resume */
 void http_resume(struct http_req *);
 #endif

@@ -1,4 +1,5 @@
-/* The HTTP server on real sockets: framing, the guard, pause and resume, late answers, limits, the end. A thread plays the client. */
+/* The HTTP server on real sockets: framing, the guard, pause and resume, late answers, answers in pieces, limits, the end. A thread
+ * plays the client. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <pthread.h>
@@ -24,7 +25,9 @@ struct site {
     struct loop *loop;
     struct httpd *httpd;
     struct httpd_limits limits;
-    unsigned begun, gone, sent, paused;
+    unsigned begun, sent, paused, asked;
+    _Atomic unsigned gone;                     /* clients wait for it */
+    size_t queued;                             /* the most that ever waited for a client */
     uint16_t port;
 };
 struct visit { struct site *site; struct http_req *http; uint64_t n; unsigned sum, delays; struct loop_timer *timer; };
@@ -51,6 +54,63 @@ static void on_go_on(void *arg)
     loop_timer_del(v->timer);
     v->timer = NULL;
     http_resume(v->http);
+}
+
+/* ---- answers in pieces: /flood as fast as it is taken, /ticks by a timer, /listen a word and then silence, /torn cut in the middle */
+
+enum { FLOOD = 40 << 20, FLOOD_PIECE = 32 << 10, TICKS = 20 };
+
+static void watch_queue(struct visit *v)
+{
+    if (http_queued(v->http) > v->site->queued) v->site->queued = http_queued(v->http);
+}
+
+static void on_more(void *arg, struct http_req *http)
+{
+    static char piece[FLOOD_PIECE];
+    struct site *s = arg;
+    struct visit *v = http->user;
+    s->asked++;
+    if (strcmp(http->path, "/flood")) return;
+    assert_int_equal(http_queued(http), 0);
+    memset(piece, 'f', sizeof piece);
+    http_push(http, piece, sizeof piece);
+    watch_queue(v);
+    v->n += sizeof piece;
+    if (v->n >= FLOOD) http_finish(http, true);
+}
+
+static void on_tick(void *arg)
+{
+    struct visit *v = arg;
+    char text[16];
+    int n = snprintf(text, sizeof text, "<tick %llu>", (unsigned long long)v->n);
+    loop_timer_del(v->timer);
+    v->timer = NULL;
+    http_push(v->http, text, (size_t)n);
+    watch_queue(v);
+    if (++v->n < TICKS) v->timer = loop_timer(v->site->loop, 10, on_tick, v);
+    else http_finish(v->http, true);
+}
+
+static void on_torn(void *arg)
+{
+    struct visit *v = arg;
+    loop_timer_del(v->timer);
+    v->timer = NULL;
+    http_finish(v->http, false);
+}
+
+static bool in_pieces(struct visit *v)
+{
+    static const struct http_header headers[] = { { "Content-Type", "text/event-stream" }, { NULL, NULL } };
+    const char *path = v->http->path;
+    bool ticks = !strcmp(path, "/ticks"), listen = !strcmp(path, "/listen"), torn = !strcmp(path, "/torn");
+    if (!ticks && !listen && !torn && strcmp(path, "/flood")) return false;
+    http_begin(v->http, 200, headers, listen);
+    if (listen || torn) http_push(v->http, "hello", 5);
+    if (ticks || torn) v->timer = loop_timer(v->site->loop, 30, ticks ? on_tick : on_torn, v);
+    return true;
 }
 
 static void on_begin(void *arg, struct http_req *http)
@@ -86,6 +146,7 @@ static void on_end(void *arg, struct http_req *http)
 {
     struct site *s = arg;
     struct visit *v = http->user;
+    if (in_pieces(v)) return;
     if (!strcmp(http->path, "/late")) v->timer = loop_timer(s->loop, 30, on_late, v);
     else if (strcmp(http->path, "/never")) reply(v, 200);
 }
@@ -100,7 +161,7 @@ static void on_gone(void *arg, struct http_req *http, bool sent)
     free(v);
 }
 
-static const struct httpd_fns fns = { on_begin, on_data, on_end, on_gone };
+static const struct httpd_fns fns = { on_begin, on_data, on_end, on_gone, on_more };
 
 static void open_site(struct site *s, const char *unix_path)
 {
@@ -509,6 +570,7 @@ static void leave(struct talk *t)
         usleep(2000);
         close(fd);
     }
+    for (int i = 0; i < 300 && t->site->gone < 20; i++) usleep(10000);
     usleep(100000);
 }
 
@@ -552,6 +614,173 @@ static void test_an_end_that_comes_with_the_last_bytes_is_seen(void **state)
     assert_int_equal(s.sent, 1);
     buf_free(&t.got);
     close_site(&s);
+}
+
+/* ---- answers in pieces */
+
+#define ASK(path) "GET " path " HTTP/1.1\r\nHost: x\r\n\r\n"
+
+static void pieces(struct talk *t)
+{
+    static const char text[] = ASK("/ticks") ASK("/torn") SIMPLE, head[] = "HEAD /ticks HTTP/1.1\r\nHost: x\r\n\r\n" SIMPLE;
+    int fd = dial(t->site);
+    say(fd, text, sizeof text - 1);
+    hear(fd, &t->got, NULL);
+    close(fd);
+    fd = dial(t->site);
+    say(fd, head, sizeof head - 1);
+    hear(fd, &t->got, NULL);
+    close(fd);
+}
+
+static void test_an_answer_in_pieces(void **state)
+{
+    (void)state;
+    struct site s = { 0 };
+    struct talk t = { 0 };
+    open_site(&s, NULL);
+    converse(&s, &t, pieces);
+    expect(&t, "HTTP/1.1 200", 3);
+    expect(&t, "<tick 0>", 1);
+    expect(&t, "<tick 19>", 1);
+    expect(&t, "Transfer-Encoding: chunked", 2);
+    expect(&t, "\r\n0\r\n\r\n", 1);                       /* one that ended, one that was cut, one without a body */
+    assert_memory_equal(t.got.p + t.got.n - 4, "\r\n\r\n", 4);
+    expect(&t, "hello", 1);
+    expect(&t, "GET /a", 0);                               /* nothing is answered behind what was cut */
+    assert_int_equal(s.begun, 3);
+    assert_int_equal(s.sent, 2);
+    buf_free(&t.got);
+    close_site(&s);
+}
+
+static void old_client(struct talk *t)
+{
+    static const char text[] = "GET /ticks HTTP/1.0\r\n\r\n";
+    int fd = dial(t->site);
+    say(fd, text, sizeof text - 1);
+    hear(fd, &t->got, NULL);
+    close(fd);
+}
+
+static void test_pieces_without_chunks_for_an_old_client(void **state)
+{
+    (void)state;
+    struct site s = { 0 };
+    struct talk t = { 0 };
+    open_site(&s, NULL);
+    converse(&s, &t, old_client);
+    expect(&t, "<tick 18><tick 19>", 1);
+    expect(&t, "chunked", 0);
+    buf_free(&t.got);
+    close_site(&s);
+}
+
+static void slow_reader(struct talk *t)
+{
+    char piece[64 << 10];
+    uint64_t n = 0;
+    ssize_t got;
+    int fd = dial(t->site);
+    say(fd, ASK("/flood"), strlen(ASK("/flood")));
+    usleep(300000);                                        /* the sockets fill up; nothing may be made meanwhile */
+    while ((got = recv(fd, piece, sizeof piece, 0)) > 0) {
+        n += (uint64_t)got;
+        if (n < 4 << 20) usleep(2000);
+        if (memmem(piece, (size_t)got, "\r\n0\r\n\r\n", 7)) break;
+    }
+    close(fd);
+    t->answers = (unsigned)(n >> 20);
+}
+
+static void test_a_slow_consumer_holds_one_piece(void **state)
+{
+    (void)state;
+    struct site s = { 0 };
+    struct talk t = { 0 };
+    open_site(&s, NULL);
+    converse(&s, &t, slow_reader);
+    assert_int_equal(t.answers, FLOOD >> 20);
+    assert_int_equal(s.queued, FLOOD_PIECE);
+    assert_int_equal(s.asked, FLOOD / FLOOD_PIECE);
+    assert_int_equal(s.sent, 1);
+    close_site(&s);
+}
+
+static void listen_and_leave(struct talk *t)
+{
+    int fd[10];
+    for (int i = 0; i < 10; i++) {
+        fd[i] = dial(t->site);
+        say(fd[i], ASK("/listen"), strlen(ASK("/listen")));
+        hear(fd[i], &t->got, "hello");
+    }
+    for (int i = 0; i < 10; i++) close(fd[i]);
+    for (int i = 0; i < 400 && t->site->gone < 10; i++) usleep(10000);
+}
+
+static void test_a_listener_that_leaves_is_noticed(void **state)
+{
+    (void)state;
+    struct site s = { 0 };
+    struct talk t = { 0 };
+    open_site(&s, NULL);
+    converse(&s, &t, listen_and_leave);
+    assert_int_equal(s.gone, 10);
+    assert_int_equal(s.sent, 0);
+    assert_in_range(t.ms, 0, 4500);
+    buf_free(&t.got);
+    close_site(&s);
+}
+
+static int deaf_fd[3];
+static void deaf(struct talk *t)
+{
+    for (int i = 0; i < 3; i++) {                          /* reads nothing: the idle timeout ends it */
+        deaf_fd[i] = dial(t->site);
+        say(deaf_fd[i], ASK("/flood"), strlen(ASK("/flood")));
+    }
+    for (int i = 0; i < 600 && t->site->gone < 3; i++) usleep(10000);
+}
+
+static void test_a_consumer_that_takes_nothing_is_cut(void **state)
+{
+    (void)state;
+    struct site s = { .limits = { 64, 64, 2000, 1000, 1 << 20 } };
+    struct talk t = { 0 };
+    open_site(&s, NULL);
+    converse(&s, &t, deaf);
+    assert_int_equal(s.gone, 3);
+    assert_int_equal(s.sent, 0);
+    assert_in_range(t.ms, 900, 4000);
+    for (int i = 0; i < 3; i++) close(deaf_fd[i]);
+    close_site(&s);
+}
+
+enum { LISTENERS = 100 };
+static int listeners[LISTENERS];
+static void many_listen(struct talk *t)
+{
+    for (int i = 0; i < LISTENERS; i++) {
+        listeners[i] = dial(t->site);
+        say(listeners[i], ASK("/listen"), strlen(ASK("/listen")));
+        hear(listeners[i], &t->got, "hello");
+        buf_free(&t->got);
+        t->answers++;
+    }
+}
+
+static void test_the_end_with_a_hundred_listeners(void **state)
+{
+    (void)state;
+    struct site s = { .limits = { 200, 200, 2000, 5000, 1 << 20 } };
+    struct talk t = { 0 };
+    open_site(&s, NULL);
+    converse(&s, &t, many_listen);
+    assert_int_equal(t.answers, LISTENERS);
+    assert_int_equal(s.gone, 0);
+    close_site(&s);                                        /* counts those that are gone */
+    for (int i = 0; i < LISTENERS; i++) close(listeners[i]);
 }
 
 static void unanswered(struct talk *t)
@@ -641,6 +870,9 @@ int main(void)
         cmocka_unit_test(test_late_answers_are_never_lost), cmocka_unit_test(test_a_header_that_drips_is_cut),
         cmocka_unit_test(test_connections_per_address), cmocka_unit_test(test_connections_over_the_limit_wait_their_turn),
         cmocka_unit_test(test_clients_that_leave), cmocka_unit_test(test_an_end_that_comes_with_the_last_bytes_is_seen),
+        cmocka_unit_test(test_an_answer_in_pieces), cmocka_unit_test(test_pieces_without_chunks_for_an_old_client),
+        cmocka_unit_test(test_a_slow_consumer_holds_one_piece), cmocka_unit_test(test_a_listener_that_leaves_is_noticed),
+        cmocka_unit_test(test_a_consumer_that_takes_nothing_is_cut), cmocka_unit_test(test_the_end_with_a_hundred_listeners),
         cmocka_unit_test(test_the_end_with_open_requests),
         cmocka_unit_test(test_unix_socket), cmocka_unit_test(test_a_taken_port_is_named),
     };
