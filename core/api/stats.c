@@ -4,16 +4,19 @@
 #include "api/stats.h"
 #include "base/log.h"
 
-enum { FOLLOWED_MAX = 10000, FOLLOW_MS = 24 * 3600 * 1000 };
+enum { FOLLOWED_MAX = 10000 };
 struct stats {
     struct loop *loop;
     struct pipe *pipe;
-    struct list followed;
-    uint32_t n, refs;                          /* batches followed; reads of the store under way, and the owner */
-    bool closed;
+    struct map followed;                       /* struct followed by the number of its batch */
+    uint32_t refs;                             /* reads of the store under way, and the owner */
+    bool closed, reading;                      /* one read at a time: only the batch settled last is shown */
+    uint64_t next, next_items;                 /* settled meanwhile; 0: none */
     struct metric *size, *seconds, *rate, *requests, *errors;
 };
-struct followed { struct list link; struct stats *stats; struct pipe_wait *wait; uint64_t request, started_us, items; };
+struct followed { uint64_t started_us, items; };
+
+static void on_settled(void *arg, uint64_t request);
 
 struct stats *stats_new(struct loop *loop, struct pipe *pipe)
 {
@@ -28,7 +31,7 @@ struct stats *stats_new(struct loop *loop, struct pipe *pipe)
         .rate = metric_new(METRIC_GAUGE, "minting_batch_success_rate", NULL, "share of minted tickets in the batch settled last, 0 to 1", NULL),
         .requests = metric_new(METRIC_COUNTER, "minting_admin_requests_total", "route,code", "requests under /admin", NULL),
         .errors = metric_new(METRIC_COUNTER, "minting_admin_errors_total", "route", "of those, answered with 4xx or 5xx", NULL) };
-    list_init(&s->followed);
+    pipe_on_settled(pipe, on_settled, s);
     metric_add(s->requests, S("batch_mint"), S("200"), 0); /* there from the start, so that a rate can be taken */
     metric_add(s->errors, S("batch_mint"), S(""), 0);
     return s;
@@ -37,13 +40,6 @@ struct stats *stats_new(struct loop *loop, struct pipe *pipe)
 static void put(struct stats *s)
 {
     if (!--s->refs) free(s);
-}
-
-static void forget(struct followed *f)
-{
-    list_del(&f->link);
-    f->stats->n--;
-    free(f);
 }
 
 struct stats *stats_free(struct stats *s)
@@ -57,11 +53,12 @@ struct stats *stats_free(struct stats *s)
 
 void stats_stop(struct stats *s)
 {
-    LIST_EACH(it, &s->followed) {
-        struct followed *f = LIST_OF(it, struct followed, link);
-        pipe_unwait(f->wait);
-        forget(f);
-    }
+    size_t it = 0;
+    struct followed *f;
+    if (s->pipe) pipe_on_settled(s->pipe, NULL, NULL);
+    s->pipe = NULL;
+    while ((f = map_next(&s->followed, &it))) free(f);
+    map_free(&s->followed);
 }
 
 void stats_call(struct stats *s, const char *path, struct mintd_str route, struct mintd_str code)
@@ -73,19 +70,31 @@ void stats_call(struct stats *s, const char *path, struct mintd_str route, struc
 
 struct reading { struct stats *stats; uint64_t items; };
 
+static void read_count(struct stats *s, uint64_t request, uint64_t items);
+
 static void on_count(void *arg, struct plug_reply *r)
 {
     struct reading q = *(struct reading *)arg;
+    struct stats *s = q.stats;
+    uint64_t next = s->next;
     free(arg);
-    if (!q.stats->closed && r->out->cls == MINTD_OK && r->res->rows.n) {
+    s->reading = false;
+    s->next = 0;
+    if (!s->closed && r->out->cls == MINTD_OK && r->res->rows.n) {
         const struct mintd_db_count *n = r->res->rows.p;
-        metric_set(q.stats->rate, S(""), S(""), (double)n->done / (double)q.items);
+        metric_set(s->rate, S(""), S(""), (double)n->done / (double)q.items);
     }
-    put(q.stats);
+    if (next && s->pipe) read_count(s, next, s->next_items);
+    put(s);
 }
 
 static void read_count(struct stats *s, uint64_t request, uint64_t items)
 {
+    if (s->reading) {
+        s->next = request;
+        s->next_items = items;
+        return;
+    }
     struct arena *mem = arena_new(0);
     struct mintd_query *q = mem ? arena_alloc(mem, sizeof *q) : NULL;
     struct reading *reading = q ? malloc(sizeof *reading) : NULL;
@@ -96,30 +105,25 @@ static void read_count(struct stats *s, uint64_t request, uint64_t items)
     *reading = (struct reading){ s, items };
     *q = (struct mintd_query){ .size = sizeof *q, .kind = MINTD_DB_COUNT, .request = request };
     s->refs++;
+    s->reading = true;
     plug_call_rows(pipe_store(s->pipe), STORE_QUERY, 0, q, (struct mintd_vec){ 0 }, mem, on_count, reading);
 }
 
-static void on_settled(void *arg, bool done)
+static void on_settled(void *arg, uint64_t request)
 {
-    struct followed f = *(struct followed *)arg;
-    struct stats *s = f.stats;
-    forget(arg);
-    if (!done) return;
-    metric_observe(s->seconds, S(""), S(""), (double)(loop_now_us(s->loop) - f.started_us) / 1e6);
-    read_count(s, f.request, f.items);
+    struct stats *s = arg;
+    struct followed *f = map_del(&s->followed, request);
+    if (!f) return;
+    metric_observe(s->seconds, S(""), S(""), (double)(loop_now_us(s->loop) - f->started_us) / 1e6);
+    read_count(s, request, f->items);
+    free(f);
 }
 
 void stats_accepted(struct stats *s, uint64_t request, uint64_t items, uint64_t started_us)
 {
     metric_observe(s->size, S(""), S(""), (double)items);
-    struct followed *f = s->n < FOLLOWED_MAX ? calloc(1, sizeof *f) : NULL;
+    struct followed *f = s->pipe && s->followed.n < FOLLOWED_MAX ? calloc(1, sizeof *f) : NULL;
     if (!f) return;
-    *f = (struct followed){ .stats = s, .request = request, .started_us = started_us, .items = items };
-    f->wait = pipe_wait(s->pipe, request, FOLLOW_MS, on_settled, f);
-    if (!f->wait) {
-        free(f);
-        return;
-    }
-    list_add(&s->followed, &f->link);
-    s->n++;
+    *f = (struct followed){ started_us, items };
+    if (map_put(&s->followed, request, f)) free(f);
 }

@@ -71,6 +71,9 @@ typedef void pipe_wait_fn(void *arg, bool done);
 struct pipe_wait;
 struct pipe_wait *pipe_wait(struct pipe *, uint64_t request, uint64_t ms, pipe_wait_fn *, void *arg);
 void pipe_unwait(struct pipe_wait *);            /* before fn only */
+/* Whenever no mint seat of a request is open any more, as far as this process did it; more than once when it is retried. NULL: none */
+typedef void pipe_settled_fn(void *arg, uint64_t request);
+void pipe_on_settled(struct pipe *, pipe_settled_fn *, void *arg);
 /* cancel: what is not yet SIGNED becomes CANCELLED. retry: FAILED and CANCELLED items move into new chunks. n: items affected.
  * err: 0, -ENOENT (no such request), -EAGAIN (not now). */
 typedef void pipe_steer_fn(void *arg, int err, uint64_t n);

@@ -136,6 +136,7 @@ struct pipe {
     bool started;
     pipe_started_fn *started_fn; void *started_arg;
     pipe_fatal_fn *fatal_fn; void *fatal_arg;
+    pipe_settled_fn *settled_fn; void *settled_arg;
     loop_fn *drained_fn; void *drained_arg;
     struct loop_timer *lease_timer, *drain_timer, *start_timer;
     uint32_t start_tries;

@@ -81,8 +81,15 @@ struct pipe_wait *pipe_wait(struct pipe *p, uint64_t request, uint64_t ms, pipe_
 
 void pipe_unwait(struct pipe_wait *w) { if (w) wait_free(w); }
 
+void pipe_on_settled(struct pipe *p, pipe_settled_fn *fn, void *arg)
+{
+    p->settled_fn = fn;
+    p->settled_arg = arg;
+}
+
 void steer_mint_done(struct pipe *p, uint64_t request)
 {
+    if (p->settled_fn) p->settled_fn(p->settled_arg, request);
     LIST_EACH(l, &p->waits) {
         struct pipe_wait *w = LIST_OF(l, struct pipe_wait, link);
         if (w->request == request && !w->done) wait_soon(w);

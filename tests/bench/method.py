@@ -194,25 +194,41 @@ class Life:
 
 # ---- what it is compared with
 
-def reference(mode, count, size):
-    """Rate in items/s of the raw loop on a fresh database that mintd itself made."""
+def fresh_database():
+    """A folder with a database that mintd itself made, and the database's path."""
     folder = tempfile.mkdtemp(prefix="mintd-ref.")
+    config = Config("null")
+    config.write(folder)
+    done = mintd_run("migrate", "-c", config.path(folder))
+    if done.returncode:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise Void(done.stderr)
+    return folder, config.database(folder)
+
+
+def raw_loop(mode, count, size, asks, wanted):
+    """Rate in items/s of the raw loop; the question asked of the database afterwards must have this answer."""
+    folder, path = fresh_database()
     try:
-        config = Config("null")
-        config.write(folder)
-        done = mintd_run("migrate", "-c", config.path(folder))
-        if done.returncode:
-            raise Void(done.stderr)
-        text = subprocess.run([REFERENCE, mode, config.database(folder), str(count), str(size)], check=True,
-                              capture_output=True, text=True).stdout
-        db = sqlite3.connect(config.database(folder))
-        minted = db.execute("SELECT sum(n) FROM chunks WHERE state = 10").fetchone()[0]
+        text = subprocess.run([REFERENCE, mode, path, str(count), str(size)], check=True, capture_output=True, text=True).stdout
+        db = sqlite3.connect(path)
+        found = db.execute(asks).fetchone()[0]
         db.close()
-        if minted != count:
-            raise Void(f"the reference minted {minted} of {count}")
+        if found != wanted:
+            raise Void(f"the reference did {found} of {wanted}")
         return numbers(text)["rate"]
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def reference(mode, count, size):
+    """The whole road of a ticket."""
+    return raw_loop(mode, count, size, "SELECT sum(n) FROM chunks WHERE state = 10", count)
+
+
+def reference_accept(count, size):
+    """The rows of accepted requests alone."""
+    return raw_loop("accept", count, size, "SELECT count(*) FROM items", count)
 
 
 def machine():

@@ -3,6 +3,7 @@
  *
  *   bench-reference chunks DB COUNT ITEMS_PER_COMMIT    chunks of ten, steps of many chunks in a commit
  *   bench-reference rows DB COUNT 1                     a chunk per item, every step of every item a commit of its own
+ *   bench-reference accept DB COUNT ITEMS_PER_COMMIT    the rows of an accepted request alone, a request a commit
  *   bench-reference calibrate FOLDER                    200 fdatasyncs and a fixed Ed25519 loop, to see a noisy machine */
 #include <fcntl.h>
 #include <sodium.h>
@@ -131,7 +132,14 @@ static void walk(i64 count, i64 per_commit, i64 chunk)
     }
 }
 
-static int measure(const char *path, i64 count, i64 per_commit, i64 chunk)
+static void only_accept(i64 count, i64 per_commit, i64 chunk)
+{
+    for (i64 at = 0, request = 1; at < count; at += per_commit, request++) accept_items(request, at, per_commit, chunk);
+}
+
+typedef void work_fn(i64 count, i64 per_commit, i64 chunk);
+
+static int measure(work_fn *work, const char *path, i64 count, i64 per_commit, i64 chunk)
 {
     if (sqlite3_open(path, &db)) die(path);
     run("PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY;"
@@ -140,7 +148,7 @@ static int measure(const char *path, i64 count, i64 per_commit, i64 chunk)
         "INSERT INTO collections (venue, pipeline, name, network, state) VALUES (1, 'tickets', 'c', 'net', 2);"
         "INSERT INTO leases (slot, epoch, holder, expires_at, head) VALUES (1, 1, 'bench', 1, zeroblob(32)); COMMIT");
     double from = now();
-    walk(count, per_commit, chunk);
+    work(count, per_commit, chunk);
     double took = now() - from;
     sqlite3_close_v2(db);
     printf("rate=%.1f seconds=%.3f\n", (double)count / took, took);
@@ -172,8 +180,9 @@ int main(int argc, char **argv)
 {
     if (argc == 3 && !strcmp(argv[1], "calibrate")) return calibrate(argv[2]);
     i64 count = argc == 5 ? atoll(argv[3]) : 0, per = argc == 5 ? atoll(argv[4]) : 0;
-    if (count > 0 && per > 0 && !strcmp(argv[1], "chunks")) return measure(argv[2], count, per, CHUNK);
-    if (count > 0 && per > 0 && !strcmp(argv[1], "rows")) return measure(argv[2], count, 1, 1);
-    fprintf(stderr, "usage: bench-reference chunks|rows DB COUNT ITEMS_PER_COMMIT | calibrate FOLDER\n");
+    if (count > 0 && per > 0 && !strcmp(argv[1], "chunks")) return measure(walk, argv[2], count, per, CHUNK);
+    if (count > 0 && per > 0 && !strcmp(argv[1], "rows")) return measure(walk, argv[2], count, 1, 1);
+    if (count > 0 && per > 0 && !strcmp(argv[1], "accept")) return measure(only_accept, argv[2], count, per, CHUNK);
+    fprintf(stderr, "usage: bench-reference chunks|rows|accept DB COUNT ITEMS_PER_COMMIT | calibrate FOLDER\n");
     return 2;
 }
