@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include "api/body.h"
-#include "api/json.h"
+#include "base/json.h"
 
 enum state { AT_START, AT_KEY_OR_END, AT_KEY, IN_KEY, AT_COLON, AT_VALUE, IN_VALUE, AT_ARRAY, AT_ITEM_OR_END, AT_ITEM,
              IN_ITEM, AT_ITEM_NEXT, AT_NEXT, AT_END };

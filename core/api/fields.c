@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <time.h>
 #include "api/fields.h"
-#include "api/json.h"
+#include "base/json.h"
 
 static bool refuse(struct call *c, const char *pointer, struct mintd_str member, const char *code, const char *why)
 {
@@ -82,7 +82,7 @@ static bool take_strings(struct call *c, const char *pointer, const struct field
     if (!list) return call_memory(c), false;
     while (i < array.n - 1) {
         struct json_frame frame = { 0 };
-        while (i < array.n - 1 && strchr(" \t\r\n,", array.p[i])) i++;
+        while (i < array.n - 1 && memchr(" \t\r\n,", array.p[i], 5)) i++;
         if (i >= array.n - 1) break;
         size_t len = json_frame(&frame, array.p + i, array.n - 1 - i);
         struct mintd_str value = { array.p + i, len };
@@ -166,8 +166,8 @@ bool call_fields(struct call *c, const struct field *f, size_t n)
 {
     struct mintd_str text = buf_view(&c->body);
     struct json_error e = { 0 };
-    while (text.n && strchr(" \t\r\n", text.p[0])) text.p++, text.n--;
-    while (text.n && strchr(" \t\r\n", text.p[text.n - 1])) text.n--;
+    while (text.n && memchr(" \t\r\n", text.p[0], 4)) text.p++, text.n--;
+    while (text.n && memchr(" \t\r\n", text.p[text.n - 1], 4)) text.n--;
     if (!c->body.n) text = S("{}");
     if (json_check(text, 0, &e)) {
         call_problem(c, &(struct problem){ .status = 400, .code = e.code ? e.code : "json.syntax", .pointer = e.pointer }, "%s at byte %zu",

@@ -2,7 +2,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include "api/batch.h"
-#include "api/json.h"
+#include "base/json.h"
 
 enum { PLACES = 24 };                          /* chunks followed back: more re-chunkings than any retry budget makes */
 

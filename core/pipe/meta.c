@@ -1,52 +1,58 @@
 /* Metadata. The built-in mapping: name and description from the event, the seat or the ticket id; every scalar of ticketData as an
- * attribute under the seed's titles; everything else verbatim under "properties". Owns parsed tickets. Loop thread. */
+ * attribute under the seed's titles; everything else verbatim under "properties". Owns tickets taken apart. Loop thread. */
 #include "pipe/meta.h"
 
 #include <errno.h>
-#include <json-c/json.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-struct meta_ticket { struct json_object *data; struct pipe_ticket t; struct mintd_str venue; };
+#include "base/json.h"
 
-static struct json_object *parse(struct mintd_str text)
+struct member { struct mintd_str key, value; };             /* as sent; the key without its quotes */
+struct meta_ticket {
+    struct pipe_ticket t;
+    struct mintd_str venue;
+    struct arena *mem;                       /* decoded texts */
+    uint32_t n;
+    struct member members[JSON_MEMBERS];
+};
+
+/* A string of the ticket, decoded; in place when nothing is escaped. {NULL, 0}: no memory */
+static struct mintd_str decoded(const struct meta_ticket *m, struct mintd_str quoted)
 {
-    if (!text.n || text.n > INT32_MAX) return NULL;
-    struct json_tokener *tok = json_tokener_new_ex(32);
-    if (!tok) return NULL;
-    json_tokener_set_flags(tok, JSON_TOKENER_STRICT | JSON_TOKENER_VALIDATE_UTF8);
-    struct json_object *o = json_tokener_parse_ex(tok, text.p, (int)text.n);
-    enum json_tokener_error e = json_tokener_get_error(tok);
-    json_tokener_free(tok);
-    if (e == json_tokener_success && json_object_is_type(o, json_type_object)) return o;
-    json_object_put(o);
-    return NULL;
+    if (!memchr(quoted.p, '\\', quoted.n)) return (struct mintd_str){ quoted.p + 1, quoted.n - 2 };
+    char *p = arena_alloc(m->mem, quoted.n);
+    return p ? (struct mintd_str){ p, json_text(quoted, p) } : (struct mintd_str){ NULL, 0 };
+}
+
+static struct mintd_str trimmed(struct mintd_str s)
+{
+    while (s.n && memchr(" \t\r\n", s.p[0], 4)) s.p++, s.n--;
+    while (s.n && memchr(" \t\r\n", s.p[s.n - 1], 4)) s.n--;
+    return s;
 }
 
 int meta_parse(const struct pipe_ticket *t, struct mintd_str venue, struct meta_ticket **ret)
 {
-    struct meta_ticket *m = calloc(1, sizeof *m);
-    if (!m) return -ENOMEM;
+    struct mintd_str data = t->data.n ? trimmed(t->data) : S("{}"), key, value;
+    struct meta_ticket *m;
+    size_t pos = 0;
+    if (!data.n || json_type(data) != JSON_OBJECT) return -EINVAL;
+    m = malloc(sizeof *m);
+    if (!m || !(m->mem = arena_new(512))) { free(m); return -ENOMEM; }
     m->t = *t;
     m->venue = venue;
-    m->data = t->data.n ? parse(t->data) : json_object_new_object();
-    if (!m->data) { free(m); return -EINVAL; }
+    for (m->n = 0; m->n < JSON_MEMBERS && json_member(data, &pos, &key, &value); m->n++)
+        m->members[m->n] = (struct member){ decoded(m, key), value };
     *ret = m;
     return 0;
 }
 
 struct meta_ticket *meta_ticket_free(struct meta_ticket *m)
 {
-    if (m) json_object_put(m->data);
+    if (m) arena_free(m->mem);
     free(m);
     return NULL;
-}
-
-static struct mintd_str text_of(struct json_object *o)
-{
-    if (json_object_is_type(o, json_type_string))
-        return (struct mintd_str){ json_object_get_string(o), (size_t)json_object_get_string_len(o) };
-    return str_of(json_object_to_json_string_ext(o, JSON_C_TO_STRING_PLAIN));
 }
 
 static int lookup(void *arg, struct mintd_str field, struct mintd_str *ret)
@@ -54,17 +60,18 @@ static int lookup(void *arg, struct mintd_str field, struct mintd_str *ret)
     const struct meta_ticket *m = arg;
     const struct { struct mintd_str name, value; } own[] = { { S("ticketId"), m->t.id }, { S("venueId"), m->venue },
         { S("eventId"), m->t.event_id }, { S("userId"), m->t.user_id } };
-    char name[80];
-    struct json_object *v;
-    snprintf(name, sizeof name, STR_FMT, STR_ARG(field));
     for (size_t i = 0; i < ARRAY_LEN(own); i++) {
         if (!str_eq(field, own[i].name)) continue;
         *ret = own[i].value;
         return own[i].value.n ? 0 : -ENOENT;
     }
-    if (!json_object_object_get_ex(m->data, name, &v) || !v) return -ENOENT;
-    *ret = text_of(v);
-    return 0;
+    for (uint32_t i = 0; i < m->n; i++) {
+        if (!str_eq(field, m->members[i].key)) continue;
+        struct mintd_str value = m->members[i].value;
+        *ret = json_type(value) == JSON_STRING ? decoded(m, value) : value;
+        return json_type(value) == JSON_NULL ? -ENOENT : 0;
+    }
+    return -ENOENT;
 }
 
 static int fail(struct meta_error *err, struct mintd_str code, struct mintd_str field, const char *msg)
@@ -74,61 +81,83 @@ static int fail(struct meta_error *err, struct mintd_str code, struct mintd_str 
     return -EINVAL;
 }
 
-static bool scalar(struct json_object *v)
+static bool is_scalar(struct mintd_str value)
 {
-    return v && !json_object_is_type(v, json_type_object) && !json_object_is_type(v, json_type_array);
+    enum json_type type = json_type(value);
+    return type != JSON_OBJECT && type != JSON_ARRAY && type != JSON_NULL;
 }
 
-static void attribute(struct buf *out, bool *first, const char *key, struct json_object *v)
+/* Whatever way the caller escaped a text, the same text gives the same bytes. */
+static void put_value(struct buf *out, const struct meta_ticket *m, struct mintd_str value)
 {
-    static const struct { const char *key, *title; } titles[] = { { "eventName", "Event" }, { "eventDate", "Date" },
-        { "venue", "Venue" }, { "tier", "Tier" }, { "seatNumber", "Seat" } };
-    const char *title = key;
-    for (size_t i = 0; i < ARRAY_LEN(titles); i++) if (!strcmp(key, titles[i].key)) title = titles[i].title;
-    buf_puts(out, *first ? "{\"trait_type\":" : ",{\"trait_type\":");
-    buf_json(out, str_of(title));
-    buf_puts(out, ",\"value\":");
-    if (json_object_is_type(v, json_type_string)) buf_json(out, text_of(v));
-    else buf_str(out, text_of(v));
-    buf_puts(out, "}");
-    *first = false;
+    if (json_type(value) == JSON_STRING && memchr(value.p, '\\', value.n)) buf_json(out, decoded(m, value));
+    else buf_str(out, value);
 }
 
-static void built_in(const struct meta_ticket *m, struct buf *out)
+static void attribute(struct buf *out, bool first, const struct meta_ticket *m, const struct member *one)
+{
+    static const struct { struct mintd_str key, title; } titles[] = { { S("eventName"), S("Event") }, { S("eventDate"), S("Date") },
+        { S("venue"), S("Venue") }, { S("tier"), S("Tier") }, { S("seatNumber"), S("Seat") } };
+    struct mintd_str title = one->key;
+    for (size_t i = 0; i < ARRAY_LEN(titles); i++) if (str_eq(one->key, titles[i].key)) title = titles[i].title;
+    buf_str(out, first ? S("{\"trait_type\":") : S(",{\"trait_type\":"));
+    buf_json(out, title);
+    buf_str(out, S(",\"value\":"));
+    put_value(out, m, one->value);
+    buf_str(out, S("}"));
+}
+
+static void put_name(struct buf *out, const struct meta_ticket *m)
 {
     struct mintd_str event = { 0 }, seat = { 0 };
     struct buf name = { 0 };
     if (lookup((void *)(uintptr_t)m, S("eventName"), &event)) event = m->venue;
     if (lookup((void *)(uintptr_t)m, S("seatNumber"), &seat)) seat = m->t.id;
-    buf_printf(&name, STR_FMT " " STR_FMT, STR_ARG(event), STR_ARG(seat));
-    buf_puts(out, "{\"name\":");
+    buf_str(&name, event);
+    buf_str(&name, S(" "));
+    buf_str(&name, seat);
+    buf_str(out, S("{\"name\":"));
     buf_json(out, buf_view(&name));
-    buf_puts(out, ",\"description\":");
     name.n = 0;
-    buf_printf(&name, "Ticket " STR_FMT " for " STR_FMT, STR_ARG(m->t.id), STR_ARG(event));
+    buf_str(&name, S("Ticket "));
+    buf_str(&name, m->t.id);
+    buf_str(&name, S(" for "));
+    buf_str(&name, event);
+    buf_str(out, S(",\"description\":"));
     buf_json(out, buf_view(&name));
     if (name.bad) out->bad = true;
     buf_free(&name);
-    buf_puts(out, ",\"attributes\":[");
-    bool first = true, rest = false;
-    json_object_object_foreach(m->data, key, value) {
-        if (scalar(value)) attribute(out, &first, key, value);
-        else rest = rest || value;
+}
+
+static void built_in(const struct meta_ticket *m, struct buf *out)
+{
+    uint32_t attributes = 0, rest = 0;
+    put_name(out, m);
+    buf_str(out, S(",\"attributes\":["));
+    for (uint32_t i = 0; i < m->n; i++)
+        if (is_scalar(m->members[i].value)) attribute(out, !attributes++, m, &m->members[i]);
+    buf_str(out, S("]"));
+    for (uint32_t i = 0; i < m->n; i++) {
+        const struct member *one = &m->members[i];
+        if (is_scalar(one->value) || json_type(one->value) == JSON_NULL) continue;
+        buf_str(out, rest++ ? S(",") : S(",\"properties\":{"));
+        buf_json(out, one->key);
+        buf_str(out, S(":"));
+        buf_str(out, one->value);
     }
-    buf_puts(out, "]");
-    bool open = false;
-    if (rest) {
-        json_object_object_foreach(m->data, k2, v2) {
-            if (!v2 || scalar(v2)) continue;
-            buf_puts(out, open ? "," : ",\"properties\":{");
-            buf_json(out, str_of(k2));
-            buf_puts(out, ":");
-            buf_str(out, text_of(v2));
-            open = true;
-        }
-        buf_puts(out, "}");
-    }
-    buf_puts(out, "}");
+    buf_str(out, rest ? S("}}") : S("}"));
+}
+
+/* What a template gave, or what a store shows, is judged before it is walked. */
+static bool member_of(struct mintd_str json, const char *name, struct mintd_str *ret)
+{
+    struct mintd_str text = trimmed(json), key;
+    struct json_error e;
+    size_t pos = 0;
+    if (!text.n || json_check(text, 0, &e) || json_type(text) != JSON_OBJECT) return false;
+    while (json_member(text, &pos, &key, ret))
+        if (json_is(key, str_of(name))) return json_type(*ret) == JSON_STRING;
+    return false;
 }
 
 int meta_text(const struct template *t, const struct meta_ticket *m, struct buf *out, struct meta_error *err)
@@ -146,10 +175,8 @@ int meta_body(const struct template *t, const struct meta_ticket *m, struct buf 
     int r = template_fill(t, true, lookup, (void *)(uintptr_t)m, out, &missing);
     if (r == -ENOENT) return fail(err, S("ticket.missing_field"), missing, "the pipeline's metadata template needs this field");
     if (r) return r;
-    struct json_object *o = parse(buf_view(out)), *name = NULL;
-    bool ok = o && json_object_object_get_ex(o, "name", &name) && json_object_is_type(name, json_type_string);
-    json_object_put(o);
-    if (!ok) return fail(err, S("metadata.template"), S(""), "the metadata template does not give a JSON object with a string name");
+    struct mintd_str name;
+    if (!member_of(buf_view(out), "name", &name)) return fail(err, S("metadata.template"), S(""), "the metadata template does not give a JSON object with a string name");
     return 0;
 }
 
@@ -165,11 +192,9 @@ int meta_extra(const struct meta_ticket *m, struct buf *out)
 
 struct mintd_str meta_member(struct mintd_str json, const char *name, struct arena *mem)
 {
-    struct mintd_str out = { NULL, 0 };
-    struct json_object *o = parse(json), *v;
-    if (o && json_object_object_get_ex(o, name, &v) && json_object_is_type(v, json_type_string)) out = arena_str(mem, text_of(v));
-    json_object_put(o);
-    return out;
+    struct mintd_str quoted;
+    char *p = member_of(json, name, &quoted) ? arena_alloc(mem, quoted.n) : NULL;
+    return p ? (struct mintd_str){ p, json_text(quoted, p) } : (struct mintd_str){ NULL, 0 };
 }
 
 /* Bodies are stored well-formed, and nearly all begin with their name: then nothing has to be parsed. */

@@ -1,5 +1,5 @@
 /* Metadata: an item's JSON made from the caller's ticket by the pipeline's template, and what is read back from stored JSON.
- * Pure but for json-c. Loop thread. */
+ * Pure. Loop thread. */
 #ifndef PIPE_META_H
 #define PIPE_META_H
 #include "base/arena.h"
@@ -7,8 +7,9 @@
 #include "pipe/template.h"
 
 struct meta_error { struct mintd_str code, field; char msg[160]; };      /* field: of the template or of ticketData */
-struct meta_ticket;                          /* ticketData, parsed once */
-int  meta_parse(const struct pipe_ticket *, struct mintd_str venue, struct meta_ticket **ret);           /* 0, -EINVAL: not an object */
+struct meta_ticket;                          /* ticketData, taken apart once */
+int  meta_parse(const struct pipe_ticket *, struct mintd_str venue, struct meta_ticket **ret);
+                                             /* the ticket must outlive it. 0, -EINVAL: not an object, -ENOMEM */
 struct meta_ticket *meta_ticket_free(struct meta_ticket *);
 /* template NULL: the built-in mapping. 0; -EINVAL with *err; -ENOMEM. The result is one JSON object with a string "name". */
 int  meta_body(const struct template *, const struct meta_ticket *, struct buf *ret, struct meta_error *err);

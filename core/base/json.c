@@ -4,7 +4,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include "api/json.h"
+#include "base/json.h"
 
 static bool is_space(char c) { return c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
 static bool is_digit(char c) { return c >= '0' && c <= '9'; }
@@ -34,11 +34,21 @@ static void frame_next(struct json_frame *f, char c)
     else if (c == '}' || c == ']') f->done = !--f->depth;
 }
 
+/* Most bytes are inside a string and mean nothing: the first one from i on that may. */
+static size_t frame_dull(const struct json_frame *f, const char *p, size_t i, size_t n)
+{
+    if (f->in_string && !f->escaped)
+        while (i < n && p[i] != '"' && p[i] != '\\') i++;
+    return i;
+}
+
 size_t json_frame(struct json_frame *f, const char *p, size_t n)
 {
     size_t i = 0;
     if (!f->begun && n) frame_first(f, p[i++]);
     for (; i < n && !f->done; i++) {
+        i = frame_dull(f, p, i, n);
+        if (i == n) break;
         if (f->scalar && ends_scalar(p[i])) { f->done = true; break; }
         if (!f->scalar) frame_next(f, p[i]);
     }

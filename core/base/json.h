@@ -1,7 +1,7 @@
 /* Strict JSON (RFC 8259) over bytes in memory: framing of values that arrive in pieces, a checker that says where and why, and
  * a walk over checked text. No tree is ever built; a value is the slice of bytes it was sent as. Pure; any thread. */
-#ifndef API_JSON_H
-#define API_JSON_H
+#ifndef BASE_JSON_H
+#define BASE_JSON_H
 #include <stdbool.h>
 #include <stddef.h>
 #include "base/str.h"

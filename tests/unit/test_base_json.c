@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "api/json.h"
+#include "base/json.h"
 
 /* a copy without a byte behind it, so that the sanitizer sees a read too far */
 static int check(const char *text, size_t n, struct json_error *e)
