@@ -60,8 +60,8 @@ int api_new(struct loop *loop, struct conf *conf, struct pipe *pipe, struct buf 
     api->requests = metric_new(METRIC_COUNTER, "mintd_http_requests_total", "route,code", "HTTP requests answered", NULL);
     api->seconds = metric_new(METRIC_HISTOGRAM, "mintd_http_request_seconds", "route", "time from a request's header to its answer", NULL);
     api->in_flight = metric_new(METRIC_GAUGE, "mintd_http_in_flight", NULL, "HTTP requests being worked on", NULL);
-    api->tokens = conf->api.rate;
-    api->filled_ms = loop_now_ms(loop);
+    access_init(&api->access, loop);
+    access_limit(&api->access, &conf->api);
     api->stats = stats_new(loop, pipe);
     int rc = api->stats ? auth_load(&api->auth, loop, conf, err) : -ENOMEM;
     if (!rc) rc = bind_all(api, err);
@@ -97,6 +97,7 @@ int api_reconfigure(struct api *api, struct conf *next, struct buf *err)
     if (rc) return rc;
     conf_unref(api->conf);
     api->conf = conf_ref(next);
+    access_limit(&api->access, &next->api);
     struct httpd_limits limits = limits_of(next);
     if (api->tcp) httpd_limit(api->tcp, &limits);
     if (api->local) httpd_limit(api->local, &limits);
@@ -135,6 +136,7 @@ void api_drain(struct api *api, loop_fn *fn, void *arg)
 static void release(struct api *api)
 {
     stats_free(api->stats);
+    access_free(&api->access);
     auth_free(&api->auth);
     conf_unref(api->conf);
     free(api);

@@ -93,14 +93,15 @@ void auth_free(struct auth *a)
     sodium_memzero(a, sizeof *a);
 }
 
-enum auth_verdict auth_check(const struct auth *a, const char *x_key, unsigned n_x, const char *authorization, unsigned n_authorization)
+struct mintd_str auth_shown(const char *x_key, const char *authorization)
 {
-    if (!a->on) return AUTH_OK;
-    if (n_x + n_authorization > 1) return AUTH_TWO;
-    const char *shown = x_key;
-    if (authorization && !strncasecmp(authorization, "bearer ", 7)) shown = authorization + 7 + strspn(authorization + 7, " ");
-    if (!shown || !*shown) return AUTH_MISSING;
+    if (authorization && !strncasecmp(authorization, "bearer ", 7)) return str_of(authorization + 7 + strspn(authorization + 7, " "));
+    return str_of(x_key);
+}
+
+bool auth_is_admin(const struct auth *a, struct mintd_str shown)
+{
     uint8_t hash[32];
-    hash_of(a, str_of(shown), hash);
-    return sodium_memcmp(hash, a->hash, sizeof hash) ? AUTH_WRONG : AUTH_OK;
+    hash_of(a, shown, hash);
+    return !sodium_memcmp(hash, a->hash, sizeof hash);
 }

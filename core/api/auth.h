@@ -13,9 +13,9 @@ struct auth {
     char *file;                                /* where a generated key is; NULL: it came from the configuration */
     char key[64];                              /* the generated key, for the start message */
 };
-enum auth_verdict { AUTH_OK, AUTH_MISSING, AUTH_WRONG, AUTH_TWO };
 int  auth_load(struct auth *, struct loop *, const struct conf *, struct buf *err);        /* 0, -errno with one line */
 void auth_free(struct auth *);
-/* header values or NULL; counts as sent */
-enum auth_verdict auth_check(const struct auth *, const char *x_key, unsigned n_x, const char *authorization, unsigned n_authorization);
+/* The key that the headers show (values or NULL); empty: none */
+struct mintd_str auth_shown(const char *x_key, const char *authorization);
+bool auth_is_admin(const struct auth *, struct mintd_str shown);
 #endif

@@ -61,7 +61,20 @@ bool call_open(const struct call *c) { return c->http && (!c->answered || (c->st
 
 /* ---- answers */
 
-static void fill_headers(const struct call *c, const char *type, const struct http_header *more, struct http_header ret[HEADERS])
+struct rate_text { char limit[12], remaining[12], reset[24]; };
+
+static void put_rate(const struct call *c, struct rate_text *t, struct http_header *ret)
+{
+    snprintf(t->limit, sizeof t->limit, "%u", c->rate_limit);
+    snprintf(t->remaining, sizeof t->remaining, "%u", c->rate.remaining);
+    snprintf(t->reset, sizeof t->reset, "%llu", (unsigned long long)c->rate.reset_s);
+    ret[0] = (struct http_header){ "RateLimit-Limit", t->limit };
+    ret[1] = (struct http_header){ "RateLimit-Remaining", t->remaining };
+    ret[2] = (struct http_header){ "RateLimit-Reset", t->reset };
+}
+
+static void fill_headers(const struct call *c, const char *type, const struct http_header *more, struct rate_text *text,
+                         struct http_header ret[HEADERS])
 {
     size_t n = 0;
     ret[n++] = (struct http_header){ "Content-Type", type };
@@ -69,18 +82,20 @@ static void fill_headers(const struct call *c, const char *type, const struct ht
     ret[n++] = (struct http_header){ "Cache-Control", "no-store" };
     for (; more && more->name && n < HEADERS - 1; more++)
         if (more->value) ret[n++] = *more;
+    if (c->rate_limit && n + 3 < HEADERS) put_rate(c, text, ret + n), n += 3;
     ret[n] = (struct http_header){ NULL, NULL };
 }
 
 static void answer(struct call *c, unsigned status, const char *type, struct buf *body, const struct http_header *more, bool close)
 {
     struct http_header headers[HEADERS];
+    struct rate_text text;
     if (!c->http || c->answered) {
         if (call_open(c)) call_finish(c, false);           /* a part of an answer is no answer */
         buf_free(body);
         return;
     }
-    fill_headers(c, type, more, headers);
+    fill_headers(c, type, more, &text, headers);
     c->answered = true;
     c->status = status;
     c->bytes = body->n;
@@ -97,7 +112,8 @@ void call_text(struct call *c, unsigned status, const char *type, struct buf *bo
 void call_begin(struct call *c, const struct call_stream *stream, const char *type, const struct http_header *more, bool listens)
 {
     struct http_header headers[HEADERS];
-    fill_headers(c, type, more, headers);
+    struct rate_text text;
+    fill_headers(c, type, more, &text, headers);
     c->answered = true;
     c->stream = stream;
     c->status = 200;
@@ -130,7 +146,7 @@ void call_finish(struct call *c, bool whole)
 static const char *title_of(unsigned status)
 {
     static const struct { unsigned status; const char *title; } titles[] = {
-        { 400, "Bad Request" }, { 401, "Unauthorized" }, { 404, "Not Found" }, { 405, "Method Not Allowed" },
+        { 400, "Bad Request" }, { 401, "Unauthorized" }, { 403, "Forbidden" }, { 404, "Not Found" }, { 405, "Method Not Allowed" },
         { 406, "Not Acceptable" }, { 409, "Conflict" }, { 413, "Content Too Large" }, { 415, "Unsupported Media Type" },
         { 417, "Expectation Failed" }, { 422, "Unprocessable Content" }, { 431, "Request Header Fields Too Large" },
         { 429, "Too Many Requests" }, { 500, "Internal Server Error" }, { 503, "Service Unavailable" }, { 507, "Insufficient Storage" },
@@ -352,36 +368,6 @@ static bool has_route(struct call *c, const char *allow)
     return false;
 }
 
-/* The seed's admin routes answer exactly this; everything else gets a problem document. */
-static void unauthorized(struct call *c, const char *why)
-{
-    static const struct http_header bearer[] = { { "WWW-Authenticate", "Bearer" }, { NULL, NULL } };
-    struct mintd_str path = str_of(c->http->path);
-    if (!str_starts(path, S("/admin")) && !str_starts(path, S("/api/v1"))) {
-        call_problem(c, &(struct problem){ .status = 401, .code = "auth.key", .headers = bearer }, "%s", why);
-        return;
-    }
-    struct buf b = { 0 };
-    buf_puts(&b, "{\"error\":\"Unauthorized\"}");
-    answer(c, 401, "application/json", &b, bearer, false);
-}
-
-static bool is_allowed(struct call *c)
-{
-    unsigned n_x = 0, n_authorization = 0;
-    if (c->route && c->route->scope == SCOPE_OPEN) return true;
-    const char *x = http_header(c->http, "x-admin-api-key", &n_x), *authorization = http_header(c->http, "authorization", &n_authorization);
-    switch (auth_check(&c->api->auth, x, n_x, authorization, n_authorization)) {
-    case AUTH_OK: return true;
-    case AUTH_TWO:
-        call_problem(c, &(struct problem){ .status = 400, .code = "auth.two_keys" },
-                     "send the key once: either x-admin-api-key or Authorization: Bearer");
-        return false;
-    case AUTH_MISSING: unauthorized(c, "a key is needed: x-admin-api-key or Authorization: Bearer"); return false;
-    default: unauthorized(c, "the key is not valid"); return false;
-    }
-}
-
 /* One media range of an Accept header against what the route sends. */
 static bool range_fits(struct mintd_str range, const char *type)
 {
@@ -454,28 +440,6 @@ static bool is_serving(struct call *c)
     static const struct http_header later[] = { { "Retry-After", "5" }, { NULL, NULL } };
     if (!c->api->draining || is_background(c->route)) return true;
     call_problem(c, &(struct problem){ .status = 503, .code = "server.draining", .headers = later }, "the daemon is shutting down");
-    return false;
-}
-
-/* A bucket that holds one minute's worth. */
-static bool within_rate(struct call *c)
-{
-    struct api *api = c->api;
-    double rate = api->conf->api.rate;                     /* per minute */
-    if (!api->conf->api.rate || is_background(c->route)) return true;
-    uint64_t now = loop_now_ms(api->loop);
-    api->tokens += (double)(now - api->filled_ms) * rate / 60000;
-    if (api->tokens > rate) api->tokens = rate;
-    api->filled_ms = now;
-    if (api->tokens >= 1) {
-        api->tokens -= 1;
-        return true;
-    }
-    char seconds[24];
-    snprintf(seconds, sizeof seconds, "%u", 1 + (unsigned)((1 - api->tokens) * 60 / rate));
-    const struct http_header later[] = { { "Retry-After", seconds }, { NULL, NULL } };
-    call_problem(c, &(struct problem){ .status = 429, .code = "server.rate", .headers = later },
-                 "more than %u requests a minute (api.rate)", api->conf->api.rate);
     return false;
 }
 
@@ -568,7 +532,7 @@ static void on_begin(void *arg, struct http_req *http)
         c->counted = true;
         c->api->n_work++;
     }
-    if (!is_framed(c) || !is_allowed(c) || !has_route(c, allow) || !is_serving(c) || !within_rate(c) || !accepts(c) || !query_fits(c) || !body_fits(c)
+    if (!is_framed(c) || !access_ask(c) || !has_route(c, allow) || !is_serving(c) || !accepts(c) || !query_fits(c) || !body_fits(c)
         || !decode_params(c))
         return;
     if (c->route->flags & ROUTE_BODY) c->route->start(c);
@@ -597,16 +561,20 @@ static void on_end(void *arg, struct http_req *http)
 static void log_access(const struct call *c, bool sent)
 {
     uint32_t level = c->route && c->route->flags & ROUTE_QUIET && c->status != 500 ? MINTD_DEBUG : MINTD_INFO;
-    char status[12], ms[24], bytes[24];
+    char status[12], ms[24], bytes[24], client[NET_TEXT] = "";
     if (!log_on(level)) return;
     snprintf(status, sizeof status, "%u", c->status);
     snprintf(ms, sizeof ms, "%.3f", (double)(loop_now_us(c->api->loop) - c->started_us) / 1000);
     snprintf(bytes, sizeof bytes, "%llu", (unsigned long long)c->bytes);
+    static const struct ip none;
+    bool behind = !c->http->local && memcmp(&c->ip, &c->http->ip, sizeof c->ip) && memcmp(&c->ip, &none, sizeof none);
+    if (behind) ip_print(&c->ip, client);
     const struct mintd_field f[] = {
         { S("request_id"), str_of(c->id) }, { S("method"), str_of(c->http->method) }, { S("path"), str_of(c->http->path) },
         { S("status"), str_of(status) }, { S("bytes"), str_of(bytes) }, { S("ms"), str_of(ms) }, { S("peer"), str_of(c->http->peer) },
+        { S("client"), str_of(client) },                   /* the last one: only where a proxy speaks for it */
     };
-    log_fields(level, sent ? S("request") : S("request, its client left before the answer"), f, ARRAY_LEN(f));
+    log_fields(level, sent ? S("request") : S("request, its client left before the answer"), f, ARRAY_LEN(f) - !behind);
 }
 
 static void on_gone(void *arg, struct http_req *http, bool sent)

@@ -2,6 +2,7 @@
 #ifndef API_CALL_H
 #define API_CALL_H
 #include <stdbool.h>
+#include "api/access.h"
 #include "api/auth.h"
 #include "api/httpd.h"
 #include "api/stats.h"
@@ -11,15 +12,13 @@
 #include "pipe/pipe.h"
 
 struct call;
-/* What a key must be allowed to use a route; also the class its rate is counted in. A higher scope includes the lower ones. */
-enum scope { SCOPE_OPEN, SCOPE_READ, SCOPE_MINT, SCOPE_ADMIN };              /* OPEN: health alone; needs no key, answered while draining */
 enum { ROUTE_BODY = 1,                         /* takes a batch: its body goes to `data` as it arrives */
     ROUTE_SMALL = 2,                           /* takes a small JSON body or none: whole in c->body before `start` */
     ROUTE_TEXT = 4,                            /* answers text, not JSON */
     ROUTE_QUIET = 8 };                         /* its access line is logged at debug */
 struct route {
     const char *method, *path, *name;          /* path: `{}` stands for one decoded segment; name: metric label */
-    enum scope scope;
+    enum scope scope;                          /* what a key must be allowed; also the class its rate is counted in */
     unsigned flags;
     const char *query;                         /* names of its query parameters, a space between; others are refused. NULL: none */
     void   (*start)(struct call *);            /* headers were checked; without ROUTE_BODY the request is whole */
@@ -44,7 +43,7 @@ struct api {
     void *drained_arg;
     struct loop_timer *drain_timer;
     struct stats *stats;
-    double tokens; uint64_t filled_ms;         /* of the rate limit */
+    struct access access;
     struct metric *requests, *seconds, *in_flight;
 };
 
@@ -64,6 +63,9 @@ struct call {
     uint64_t started_us, bytes;
     const struct call_stream *stream;          /* NULL: the answer is not in pieces */
     void *stream_state;
+    struct ip ip;                              /* of the client, also behind a trusted proxy */
+    uint64_t key_id;                           /* 0: the admin key, or none was needed */
+    struct rate_state rate; uint32_t rate_limit;                             /* for the answer's header; limit 0: none */
     unsigned refs, status;
     bool answered, counted, ended;             /* ended: the last piece of a stream was pushed */
 };

@@ -37,7 +37,7 @@ struct conn {                                  /* one connection, hung to the li
     uint64_t mark;                             /* bytes received when the wait began */
     bool first;                                /* nothing was answered yet */
     bool left;                                 /* at the last look its client had sent its end, and something was awaited of it */
-    char ip[16];
+    struct ip ip;
 };
 struct req {
     struct http_req pub;                       /* first member */
@@ -125,11 +125,15 @@ static uint64_t bytes_received(const struct conn *c)
     return n >= offsetof(struct tcp_info, tcpi_bytes_received) + sizeof info.tcpi_bytes_received ? info.tcpi_bytes_received : 0;
 }
 
-static void address_of(const struct sockaddr *sa, char ret[16])
+static struct ip address_of(const struct sockaddr *sa)
 {
-    memset(ret, 0, 16);
-    if (sa && sa->sa_family == AF_INET) memcpy(ret, &((const struct sockaddr_in *)(const void *)sa)->sin_addr, 4);
-    if (sa && sa->sa_family == AF_INET6) memcpy(ret, &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr, 16);
+    struct ip a = { { 0 } };
+    if (sa && sa->sa_family == AF_INET) {
+        a.b[10] = a.b[11] = 0xff;
+        memcpy(a.b + 12, &((const struct sockaddr_in *)(const void *)sa)->sin_addr, 4);
+    }
+    if (sa && sa->sa_family == AF_INET6) memcpy(a.b, &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr, 16);
+    return a;
 }
 
 static void conn_opened(struct httpd *h, struct MHD_Connection *mhd, void **socket_context)
@@ -143,7 +147,7 @@ static void conn_opened(struct httpd *h, struct MHD_Connection *mhd, void **sock
     c->fd = fd ? fd->connect_fd : -1;
     c->first = true;
     c->head_since = loop_now_ms(h->loop);
-    address_of(address && !h->unix_path ? address->client_addr : NULL, c->ip);
+    c->ip = address_of(address && !h->unix_path ? address->client_addr : NULL);
     list_add(&h->conns, &c->link);
     h->n_conns++;
     *socket_context = c;
@@ -252,18 +256,17 @@ static void starve(struct httpd *h, int err)
     h->accept_timer = loop_timer(h->loop, ACCEPT_PAUSE_MS, on_accept_timer, h);
 }
 
-static uint32_t count_ip(const struct httpd *h, const char ip[16])
+static uint32_t count_ip(const struct httpd *h, const struct ip *ip)
 {
     uint32_t n = 0;
-    LIST_EACH(it, &h->conns) n += !memcmp(LIST_OF(it, struct conn, link)->ip, ip, 16);
+    LIST_EACH(it, &h->conns) n += !memcmp(&LIST_OF(it, struct conn, link)->ip, ip, sizeof *ip);
     return n;
 }
 
 static void admit(struct httpd *h, int fd, const struct sockaddr *sa, socklen_t len)
 {
-    char ip[16];
-    address_of(sa, ip);
-    if (!h->unix_path && count_ip(h, ip) >= h->limits.per_ip) {
+    struct ip ip = address_of(sa);
+    if (!h->unix_path && count_ip(h, &ip) >= h->limits.per_ip) {
         close(fd);
         return;
     }
@@ -362,15 +365,6 @@ static void guard(struct req *q, const char *version)
 
 /* ---- requests */
 
-static void peer_name(const struct conn *c, const struct sockaddr *sa, char *ret, socklen_t room)
-{
-    const void *address = NULL;
-    if (c->h->unix_path || !sa) { snprintf(ret, room, "unix"); return; }
-    if (sa->sa_family == AF_INET) address = &((const struct sockaddr_in *)(const void *)sa)->sin_addr;
-    else address = &((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr;
-    if (!inet_ntop(sa->sa_family, address, ret, room)) snprintf(ret, room, "unknown");
-}
-
 /* http://host/path is the same as /path */
 static const char *origin_form(const char *url)
 {
@@ -383,11 +377,13 @@ static struct req *req_new(struct conn *c, const char *url, const char *method, 
 {
     struct req *q = calloc(1, sizeof *q);
     if (!q) return NULL;
-    const union MHD_ConnectionInfo *address = MHD_get_connection_info(c->mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
     q->conn = c;
     q->pub.method = method;
     q->pub.path = origin_form(url);
-    peer_name(c, address ? address->client_addr : NULL, q->pub.peer, sizeof q->pub.peer);
+    q->pub.ip = c->ip;
+    q->pub.local = c->h->unix_path;
+    if (q->pub.local) snprintf(q->pub.peer, sizeof q->pub.peer, "unix");
+    else ip_print(&c->ip, q->pub.peer);
     c->req = q;
     c->head_since = 0;
     guard(q, version);
@@ -488,23 +484,31 @@ static void on_completed(void *arg, struct MHD_Connection *mhd, void **state, en
     free(q);
 }
 
-struct find { const char *name, *value; unsigned n; };
+struct find { const char *name, *value; unsigned n, place; };
 
 static enum MHD_Result find_header(void *arg, enum MHD_ValueKind kind, const char *key, const char *value)
 {
     struct find *f = arg;
     (void)kind;
     if (strcasecmp(key, f->name)) return MHD_YES;
-    if (!f->n++) f->value = value ? value : "";
+    if (f->n++ == f->place) f->value = value ? value : "";
     return MHD_YES;
 }
 
 const char *http_header(const struct http_req *pub, const char *name, unsigned *ret_count)
 {
     const struct req *q = (const struct req *)(const void *)pub;
-    struct find f = { name, NULL, 0 };
+    struct find f = { name, NULL, 0, 0 };
     MHD_get_connection_values(q->conn->mhd, MHD_HEADER_KIND, find_header, &f);
     if (ret_count) *ret_count = f.n;
+    return f.value;
+}
+
+const char *http_header_at(const struct http_req *pub, const char *name, unsigned place)
+{
+    const struct req *q = (const struct req *)(const void *)pub;
+    struct find f = { name, NULL, 0, place };
+    MHD_get_connection_values(q->conn->mhd, MHD_HEADER_KIND, find_header, &f);
     return f.value;
 }
 

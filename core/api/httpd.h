@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "base/loop.h"
+#include "base/net.h"
 #include "base/str.h"
 
 enum { HTTPD_HEADER_MAX = 16 * 1024, HTTPD_HEADERS_MAX = 100, HTTPD_DISCARD_MAX = 64 * 1024 };
@@ -17,7 +18,9 @@ struct http_req {                              /* one request, from its last hea
     unsigned bad_status;
     uint64_t length;                           /* Content-Length; 0 if none */
     bool     chunked, expects;                 /* transfer coding; Expect: 100-continue */
-    char     peer[56];                         /* address without port, or "unix" */
+    char     peer[NET_TEXT];                   /* address without port, or "unix" */
+    struct ip ip;                              /* the same address */
+    bool     local;                            /* over the Unix socket */
     void    *user;                             /* the handler's */
 };
 struct httpd_fns {
@@ -45,6 +48,7 @@ uint16_t httpd_port(const struct httpd *);
 uint32_t httpd_connections(const struct httpd *);
 /* first value or NULL; count (NULL ok): how often the header is there */
 const char *http_header(const struct http_req *, const char *name, unsigned *ret_count);
+const char *http_header_at(const struct http_req *, const char *name, unsigned place);     /* its value number `place`; NULL: no more */
 const char *http_query(const struct http_req *, const char *name);         /* as sent; NULL: not there */
 /* Each query parameter, as sent, until fn returns false. */
 void http_each_query(const struct http_req *, bool (*fn)(void *arg, struct mintd_str name, struct mintd_str value), void *arg);

@@ -255,6 +255,45 @@ static void fill_listen(struct filler *f)
     if (!a->port && !a->unix_path.n) conf_opt_error(o, "port", "0 and no unix: nobody could reach the daemon", f->errs);
 }
 
+static const struct net *networks(struct filler *f, const struct conf_opts *o, const char *name, uint32_t *ret_n)
+{
+    struct mintd_str one;
+    char why[160];
+    const char *reason;
+    uint32_t n = 0;
+    while (o && !conf_opt_str(o, name, n, &one)) n++;
+    struct net *list = arena_array(f->full->tree.mem, n ? n : 1, sizeof *list);
+    f->no_memory |= !list;
+    for (uint32_t i = 0; list && i < n; i++) {
+        conf_opt_str(o, name, i, &one);
+        if (!net_parse(one, &list[i], &reason)) continue;
+        snprintf(why, sizeof why, "\"%.60s\" %s", arena_cstr(f->full->tree.mem, one), reason);
+        conf_opt_error(o, name, why, f->errs);
+    }
+    *ret_n = list ? n : 0;
+    return list;
+}
+
+static struct conf_rate rate(struct filler *f, const struct conf_opts *o, const char *name)
+{
+    struct conf_rate r = { 0, 0 };
+    if (o && conf_parse_rate(text(o, name), &r))
+        conf_opt_error(o, name, "is no rate: write 1 to 1000000 and a period of 1s to 1d as in \"600/1m\", or \"none\"", f->errs);
+    return r;
+}
+
+static void fill_access(struct filler *f, const struct conf_opts *o)
+{
+    struct conf_api *a = &f->full->pub.api;
+    a->allow = networks(f, o, "allow", &a->n_allow);
+    if (o && conf_opt_has(o, "allow") && !a->n_allow) conf_opt_error(o, "allow", "is empty: name a network, or leave the option out", f->errs);
+    a->proxies = networks(f, o, "proxies", &a->n_proxies);
+    a->rate_read = rate(f, o, "rate_read");
+    a->rate_mint = rate(f, o, "rate_mint");
+    a->rate_admin = rate(f, o, "rate_admin");
+    a->rate_wrong = rate(f, o, "rate_wrong");
+}
+
 static void fill_api(struct filler *f)
 {
     struct conf_api *a = &f->full->pub.api;
@@ -268,10 +307,10 @@ static void fill_api(struct filler *f)
     a->max_items = small(o, "max_items");
     a->max_connections = small(o, "max_connections");
     a->max_connections_per_ip = small(o, "max_connections_per_ip");
-    a->rate = small(o, "rate");
     a->header_ms = number(o, "header_timeout");
     a->idle_ms = number(o, "idle_timeout");
     if (o && a->max_ticket > a->max_body) conf_opt_error(o, "max_ticket", "is larger than max_body", f->errs);
+    fill_access(f, o);
 }
 
 /* ---- members: instances, pipelines, venues. A mistyped or missing container is an error and reads as empty. */

@@ -8,6 +8,7 @@
 #define CONF_CONF_H
 #include <stdbool.h>
 #include <stdint.h>
+#include "base/net.h"
 #include "base/str.h"
 #include "mintd/plugin.h"
 
@@ -38,6 +39,9 @@ void conf_describe(bool json, struct buf *);                                   /
 int  conf_parse_duration(struct mintd_str, int64_t *ret_ms);
 int  conf_parse_size(struct mintd_str, int64_t *ret_bytes);
 int  conf_parse_amount(struct mintd_str, const char *choices, int64_t *ret);
+/* "600/1m": so many in a period of 1s to 1d; "none": no limit, n 0. 0, -EINVAL */
+struct conf_rate { uint32_t n; int64_t ms; };
+int  conf_parse_rate(struct mintd_str, struct conf_rate *ret);
 
 /* ---- the typed settings of the core; strings live as long as the conf */
 struct conf_instance {
@@ -84,7 +88,8 @@ struct conf_api {
     uint32_t sync_items; int64_t wait_ms;        /* larger batches, longer waits: 202 */
     int64_t  max_body, max_ticket; uint32_t max_items;       /* bytes, bytes of one ticket, tickets per request */
     uint32_t max_connections, max_connections_per_ip; int64_t header_ms, idle_ms;
-    uint32_t rate;                               /* requests per minute, health and metrics apart; 0: no limit */
+    const struct net *allow, *proxies; uint32_t n_allow, n_proxies;      /* who may ask, 0: everyone; who is believed about others */
+    struct conf_rate rate_read, rate_mint, rate_admin, rate_wrong;       /* per key or address; wrong: keys that are not valid, per address */
 };
 struct conf {
     const char *file;

@@ -264,23 +264,24 @@ static struct mintd_str trim(struct mintd_str s)
     return s;
 }
 
-/* A default "as written in a config": [ "a", "b" ] or a, b */
-static bool take_default_list(struct check *c, struct mintd_str text, struct slot *s)
+/* Of a default or the environment: [ "a", "b" ] or a, b */
+static bool take_text_list(struct check *c, const struct node *n, struct slot *s)
 {
-    struct node list = { .type = NODE_LIST }, *e = NULL;
+    struct node list = { .type = NODE_LIST, .file = n->file, .line = n->line }, *e = NULL;
+    struct mintd_str text = n->str;
     text = trim(text);
     if (text.n > 1 && strchr("[(", text.p[0])) text.p++, text.n -= 2;
     while (trim(text).n) {
         const char *comma = memchr(text.p, ',', text.n);
-        size_t n = comma ? (size_t)(comma - text.p) : text.n;
+        size_t len = comma ? (size_t)(comma - text.p) : text.n;
         struct node *now = arena_alloc(c->opts->mem, sizeof *now);
         if (!now) return !(c->no_memory = true);
-        *now = (struct node){ .type = NODE_TEXT, .str = trim((struct mintd_str){ text.p, n }) };
+        *now = (struct node){ .type = NODE_TEXT, .str = trim((struct mintd_str){ text.p, len }), .file = n->file, .line = n->line };
         if (e) e->next = now;
         else list.first = now;
         e = now;
-        text.p += n + (comma ? 1 : 0);
-        text.n -= n + (comma ? 1 : 0);
+        text.p += len + (comma ? 1 : 0);
+        text.n -= len + (comma ? 1 : 0);
     }
     return take_list(c, &list, s);
 }
@@ -299,11 +300,11 @@ static void take_option(struct check *c, const struct node *group, struct slot *
     if (n) {
         s->file = n->file;
         s->line = n->line;
-        s->set = opts_is_list(o) ? take_list(c, n, s) : take_one(c, n, s);
+        s->set = !opts_is_list(o) ? take_one(c, n, s) : n->type == NODE_TEXT ? take_text_list(c, n, s) : take_list(c, n, s);
         return;
     }
     struct node dflt = { .type = NODE_TEXT, .str = trim(SZ(o->dflt)) };
-    if (o->dflt) s->set = opts_is_list(o) ? take_default_list(c, dflt.str, s) : take_one(c, &dflt, s);
+    if (o->dflt) s->set = opts_is_list(o) ? take_text_list(c, &dflt, s) : take_one(c, &dflt, s);
     else if (o->flags & MINTD_REQUIRED)
         conf_error(c->errs, c->opts->file, c->opts->line, "required option \"%s\" is missing%s%s", o->name, *c->opts->what ? " in " : "",
                    c->opts->what);

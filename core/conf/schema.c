@@ -44,7 +44,12 @@ static const struct mintd_opt api[] = {
     { "max_items", "int", "100000", NULL, "most tickets in one request", 1, 16000000, 0 },
     { "max_connections", "int", "256", NULL, "open connections, all together", 1, 65535, 0 },
     { "max_connections_per_ip", "int", "64", NULL, "open connections from one address", 1, 65535, 0 },
-    { "rate", "int", "0", NULL, "requests per minute, health and metrics apart, 0: no limit", 0, 1000000, 0 },
+    { "allow", "list:str", NULL, NULL, "networks that may ask, as in 10.0.0.0/8; health is answered to all (default: everyone)", 0, 0, 0 },
+    { "proxies", "list:str", NULL, NULL, "networks of proxies that are believed about who asked them (X-Forwarded-For)", 0, 0, 0 },
+    { "rate_read", "str", "60000/1m", NULL, "requests that only read, for each key or address; none: no limit", 0, 0, 0 },
+    { "rate_mint", "str", "60000/1m", NULL, "requests that mint, for each key or address", 0, 0, 0 },
+    { "rate_admin", "str", "6000/1m", NULL, "requests that administer, for each key or address", 0, 0, 0 },
+    { "rate_wrong", "str", "60/1m", NULL, "keys that are not valid, from each address; behind it no key of that address is looked at", 0, 0, 0 },
     { "header_timeout", "duration", "10s", NULL, "a request's head must be complete by then", 100, 10 * MINUTE, 0 },
     { "idle_timeout", "duration", "60s", NULL, "a connection that is silent for so long is closed", SECOND, HOUR, 0 },
 };

@@ -100,6 +100,19 @@ int conf_parse_amount(struct mintd_str s, const char *choices, int64_t *ret)
     return -EINVAL;
 }
 
+int conf_parse_rate(struct mintd_str s, struct conf_rate *ret)
+{
+    enum { MOST = 1000000, SECOND = 1000, DAY = 86400 * SECOND };
+    const char *slash = s.n ? memchr(s.p, '/', s.n) : NULL;
+    uint64_t n = 0;
+    int64_t ms = 0;
+    if (str_eq(s, S("none"))) return *ret = (struct conf_rate){ 0, 0 }, 0;
+    if (!slash || str_u64((struct mintd_str){ s.p, (size_t)(slash - s.p) }, &n) || !n || n > MOST) return -EINVAL;
+    if (conf_parse_duration((struct mintd_str){ slash + 1, s.n - (size_t)(slash + 1 - s.p) }, &ms) || ms < SECOND || ms > DAY) return -EINVAL;
+    *ret = (struct conf_rate){ (uint32_t)n, ms };
+    return 0;
+}
+
 const char *unit_first(const char *choices, char *buf, size_t n)
 {
     struct mintd_str name = { NULL, 0 };

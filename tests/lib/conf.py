@@ -37,7 +37,7 @@ class Config:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        self.top, self.chain, self.store, self.pipeline = {}, {}, {}, {}
+        self.top, self.chain, self.store, self.pipeline, self.listen = {}, {}, {}, {}, {}
         self.log, self.api, self.commit, self.intake = {}, {}, {}, {}
         self.upload, self.mint, self.confirm, self.retry = {}, {}, {}, {}
         for name, options in groups.items():
@@ -79,7 +79,7 @@ class Config:
         os.makedirs(folder, exist_ok=True)
         top = {"name": "test", "deployment": "test", "store": "books", "state_dir": self.state_dir(folder), **self.top}
         lines = [f"{name} = {text(value)};" for name, value in top.items()]
-        lines.append(f"listen: {group({'port': self.port})};")
+        lines.append(f"listen: {group({'port': self.port, **self.listen})};")
         lines += [f"{name}: {group(getattr(self, name))};" for name in self.GROUPS if getattr(self, name)]
         lines.append("instances: {")
         lines += [f'  {name}: {{ plugin = "{plugin}"; opts: {group(options)}; }};'
