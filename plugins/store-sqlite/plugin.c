@@ -83,6 +83,7 @@ static int create(const struct mintd_host *host, struct mintd_ctx *ctx, const st
     struct mintd_str backup;
     struct store *s = calloc(1, sizeof *s);
     if (!s) return -ENOMEM;
+    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);            /* counting its memory takes a lock at each allocation; refused once in use */
     s->host = host;
     s->ctx = ctx;
     s->path = text(host, cfg, "path");
