@@ -10,7 +10,7 @@
 #include "pipe/meta.h"
 #include "pipe/pipe_int.h"
 
-enum { SLAB_ITEMS = 1000, SLABS_QUEUED = 2, RETRY_MS = 1000, TICKET_ID_MAX = 128, RECIPIENT_MAX = 128 };
+enum { SLAB_ITEMS = 1000, SLAB_FIRST = 8, SLAB_FIRST_BYTES = 4096, SLABS_QUEUED = 2, RETRY_MS = 1000, TICKET_ID_MAX = 128, RECIPIENT_MAX = 128 };
 
 /* a ticket made into a row */
 struct row { struct mintd_db_item item; struct mintd_str collection, name; uint64_t col_id; uint32_t place; };
@@ -638,16 +638,24 @@ static bool check_ticket(struct pipe_intake *in, const struct pipe_ticket *t)
     return !in->over;
 }
 
+/* A request of one ticket takes little, one of a thousand finds room by doubling. */
+static bool slab_grow(struct slab *s)
+{
+    uint32_t cap = !s->cap ? SLAB_FIRST : s->cap * 2 < SLAB_ITEMS ? s->cap * 2 : SLAB_ITEMS;
+    struct row *rows = arena_array(s->mem, cap, sizeof *rows);
+    if (!rows) return false;
+    if (s->n) memcpy(rows, s->rows, s->n * sizeof *rows);
+    s->rows = rows;
+    s->cap = cap;
+    return true;
+}
+
 static struct slab *slab_for(struct pipe_intake *in)
 {
-    if (in->filling) return in->filling;
-    struct slab *s = calloc(1, sizeof *s);
-    if (!s || !(s->mem = arena_new(65536)) || !(s->rows = arena_array(s->mem, SLAB_ITEMS, sizeof *s->rows))) {
-        slab_free(s);
-        return NULL;
-    }
-    s->cap = SLAB_ITEMS;
-    return in->filling = s;
+    if (!in->filling) in->filling = calloc(1, sizeof *in->filling);
+    struct slab *s = in->filling;
+    if (s && !s->mem) s->mem = arena_new(SLAB_FIRST_BYTES);
+    return s && s->mem && (s->n < s->cap || slab_grow(s)) ? s : NULL;
 }
 
 static int fill_row(struct pipe_intake *in, struct slab *s, const struct pipe_ticket *t, const struct meta_ticket *m, struct meta_error *err)
@@ -712,7 +720,7 @@ int pipe_intake_add(struct pipe_intake *in, const struct pipe_ticket *t, loop_fn
     if (twice(in, s)) { refuse(in, "ticket.duplicate", in->n_items, S("id"), "this ticket id stands twice in the request"); return -ECANCELED; }
     s->n++;
     in->n_items++;
-    if (s->n == s->cap || s->bytes >= (size_t)in->pipe->conf->slab_bytes) { enqueue(in); proceed(in); }
+    if (s->n == SLAB_ITEMS || s->bytes >= (size_t)in->pipe->conf->slab_bytes) { enqueue(in); proceed(in); }
     if (in->over) return -ECANCELED;
     in->told_stop = in->n_queued >= SLABS_QUEUED;
     return in->told_stop ? -EAGAIN : 0;
