@@ -322,7 +322,7 @@ static void pin_deployment(struct pipe *p)
 static bool schema_usable(struct pipe *p, const struct mintd_schema *s)
 {
     uint64_t need = 0;
-    for (uint32_t k = MINTD_DB_VENUE; k <= MINTD_DB_COUNT; k++) need |= (uint64_t)1 << k;
+    for (uint32_t k = MINTD_DB_VENUE; k <= MINTD_DB_REPORT; k++) need |= (uint64_t)1 << k;
     if (s->now != s->wanted) {
         pipe_fatal(p, "the store is at schema %u, this version needs %u: run mintd migrate, or set migrate = true", s->now, s->wanted);
         return false;

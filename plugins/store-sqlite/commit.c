@@ -1,5 +1,5 @@
 /* The op commit: one transaction behind the fence, a savepoint per group, a verdict each. And the small heads: venue, collection,
- * lease, meta. Worker 0. */
+ * lease, meta; keys and reports are in access.c. Worker 0. */
 #include <stdio.h>
 
 #include "store.h"
@@ -59,7 +59,7 @@ static int group_venue(struct call *c, struct group *g, const struct mintd_db_ve
     q_text(&q, row->name);
     r = q_run(&q);
     g->out->value = (uint64_t)sqlite3_last_insert_rowid(c->db->h);
-    return r;
+    return r ? r : group_events(c, g, g->out->value);
 }
 
 static int collection_add(struct call *c, struct group *g, const struct mintd_db_collection *row)
@@ -87,7 +87,7 @@ static int collection_add(struct call *c, struct group *g, const struct mintd_db
     q_str(&q, row->chain_ref);
     r = q_run(&q);
     g->out->value = (uint64_t)sqlite3_last_insert_rowid(c->db->h);
-    return r;
+    return r ? r : group_events(c, g, g->out->value);
 }
 
 int collection_move(struct call *c, const struct mintd_db_collection *row, uint32_t *ret_verdict, uint64_t *ret_venue)
@@ -119,7 +119,8 @@ static int group_collection(struct call *c, struct group *g, const struct mintd_
     int r = collection_move(c, row, &verdict, &venue);
     g->out->value = row->id;
     if (r || verdict) return r ? r : settle(g, verdict, row->id, STR(""));
-    return row->state == MINTD_COL_NEW ? creation_add(c, row->id, venue) : 0;              /* tried again */
+    if (row->state == MINTD_COL_NEW) r = creation_add(c, row->id, venue);                  /* tried again */
+    return r ? r : group_events(c, g, row->id);
 }
 
 static int group_meta(struct call *c, struct group *g, const struct mintd_db_meta *row)
@@ -144,7 +145,8 @@ static int group_meta(struct call *c, struct group *g, const struct mintd_db_met
     q = q_open(c->db, SQL_META_PUT);
     q_text(&q, row->key);
     q_text(&q, row->val);
-    return q_run(&q);
+    r = q_run(&q);
+    return r ? r : group_events(c, g, 0);
 }
 
 /* ---- leases */
@@ -216,6 +218,8 @@ static int group_apply(struct call *c, struct group *g)
     case MINTD_DB_CHUNK:      HEAD(mintd_db_chunk, group_chunk)
     case MINTD_DB_LEASE:      HEAD(mintd_db_lease, group_lease)
     case MINTD_DB_META:       HEAD(mintd_db_meta, group_meta)
+    case MINTD_DB_KEY:        HEAD(mintd_db_key, group_key)
+    case MINTD_DB_REPORT:     HEAD(mintd_db_report, group_report)
     default: return bad(c, "a group begins with a kind that can not be one's head");
     }
 }

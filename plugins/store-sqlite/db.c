@@ -13,6 +13,7 @@ static const char *const texts[SQL_COUNT] = {
 /* A foreign key tells SQLite's caller nothing but that it failed; each of these tables has one that can. */
 static const struct { const char *statement, *name; } foreign_keys[] = {
     { "INSERT INTO collections", "collections_venue" }, { "INSERT INTO requests", "requests_venue" },
+    { "INSERT INTO api_keys", "api_keys_venue" },
     { "INSERT INTO attempts", "attempts_proof" }, { "INSERT INTO proofs", "proofs_attempt" },
 };
 

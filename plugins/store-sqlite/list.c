@@ -4,7 +4,7 @@
 
 #include "store.h"
 
-enum { LANE_COUNT_MAX = 1000 };
+enum { LANE_COUNT_MAX = 1000, EVENTS_LOOK_MAX = 20000 };
 
 /* ---- attempts and proofs: of the chunks named by ids, cursor place.no */
 static int read_proof(struct call *c, struct q *q, struct mintd_db_proof *ret)
@@ -74,13 +74,14 @@ static int by_stream(const void *x, const void *y)
 }
 
 /* The first events of all subjects so far; a subject named twice counts once. */
-static int gather(struct call *c, struct keys *k, uint64_t subject, struct key after)
+static int gather(struct call *c, struct keys *k, uint64_t subject, uint64_t venue, struct key after)
 {
     struct q q = q_open(c->db, SQL_EVENT_KEYS);
     q_int(&q, (int64_t)subject);
     q_int(&q, after.slot);
     q_int(&q, after.seq);
     q_int(&q, k->max);
+    q_int(&q, (int64_t)venue);
     int r;
     while ((r = q_row(&q)) == 1) k->p[k->n++] = (struct key){ q_i64(&q, 0), q_i64(&q, 1) };
     if (k->n) qsort(k->p, k->n, sizeof *k->p, by_stream);
@@ -98,7 +99,7 @@ static int list_events_of(struct call *c, struct asked *a, struct key after)
     for (uint32_t i = 0; !r && i < a->q->ids.n; i++) {
         uint64_t id;
         mintd_row(a->q->ids, i, &id, sizeof id);
-        if (id <= INT64_MAX) r = gather(c, &k, id, after);
+        if (id <= INT64_MAX) r = gather(c, &k, id, a->q->venue, after);
     }
     for (uint32_t i = 0; !r && i < k.n; i++) {
         if (full(c, a)) { a->next = call_text(c, "%lld.%lld", (long long)k.p[i - 1].slot, (long long)k.p[i - 1].seq); break; }
@@ -128,23 +129,46 @@ static int take(struct call *c, struct asked *a, struct q *q, read_fn *read, boo
     return r;
 }
 
-static const void *last_row(const struct asked *a) { return a->rows.p + (size_t)(a->rows.n - 1) * a->rows.stride; }
+/* A page ends when it is full or, with a venue to look for, when enough was looked at; then it may be short and still have a `next`. */
+static int64_t events_to_look_at(const struct asked *a) { return a->q->venue ? EVENTS_LOOK_MAX + 1 : (int64_t)a->max + 1; }
+
+static int take_events(struct call *c, struct asked *a, struct q *q)
+{
+    struct key at = { 0, 0 };
+    int r, looked = 0;
+    while ((r = q_row(q)) == 1) {
+        bool wanted = !a->q->venue || q_u64(q, 3) == a->q->venue, stop = looked++ == EVENTS_LOOK_MAX || (wanted && full(c, a));
+        if (stop) a->next = call_text(c, "%lld.%lld", (long long)at.slot, (long long)at.seq);
+        r = stop || !wanted ? 0 : read_event(c, q, a);
+        if (stop || r) { q_end(q); return r; }
+        at = (struct key){ q_i64(q, 0), q_i64(q, 1) };
+    }
+    return r;
+}
+
+static int list_events_request(struct call *c, struct asked *a, struct key after)
+{
+    if (a->q->request >= REQUESTS_END) return 0;
+    struct q q = q_open(c->db, SQL_LIST_EVENTS_REQUEST);
+    q_int(&q, (int64_t)a->q->request);
+    q_int(&q, after.slot);
+    q_int(&q, after.seq);
+    q_int(&q, events_to_look_at(a));
+    return take_events(c, a, &q);
+}
 
 static int list_events(struct call *c, struct asked *a)
 {
     struct key after = { 0, 0 };
-    bool more;
     int r = cursor_numbers(c, a->q->cursor, &after.slot, &after.seq);
     if (r || a->q->ids.n) return r ? r : list_events_of(c, a, after);
+    if (a->q->request) return list_events_request(c, a, after);
     if (a->q->slot && after.slot && after.slot != a->q->slot) return bad(c, "this cursor is of another slot");
     struct q q = q_open(c->db, a->q->slot ? SQL_LIST_EVENTS_SLOT : SQL_LIST_EVENTS);
     q_int(&q, a->q->slot ? a->q->slot : after.slot);
     q_int(&q, after.seq);
-    q_int(&q, (int64_t)a->max + 1);
-    r = take(c, a, &q, read_event, &more);
-    const struct mintd_db_event *last = more ? last_row(a) : NULL;
-    if (!r && last) a->next = call_text(c, "%u.%llu", last->slot, (unsigned long long)last->seq);
-    return r;
+    q_int(&q, events_to_look_at(a));
+    return take_events(c, a, &q);
 }
 
 /* ---- spend: cursor window.scope, or window.place when scopes are named */
@@ -407,6 +431,7 @@ int list_direct(struct call *c, struct asked *a)
     case MINTD_DB_LEASE:   return list_leases(c, a);
     case MINTD_DB_META:    return list_meta(c, a);
     case MINTD_DB_LANE:    return list_lanes(c, a);
+    case MINTD_DB_REPORT:  return list_reports(c, a);
     default:               return list_counts(c, a);
     }
 }

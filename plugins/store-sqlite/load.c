@@ -38,7 +38,7 @@ static int read_item(struct call *c, struct q *q, struct mintd_db_item *ret)
                       (struct mintd_str *[]){ &ret->ticket, &ret->recipient, &ret->uri, &ret->body, &ret->extra }, 5);
 }
 
-static int gone(struct call *c, uint64_t chunk, uint64_t item, bool *ret)
+int item_left(struct call *c, uint64_t chunk, uint64_t item, bool *ret)
 {
     struct q q = q_open(c->db, SQL_MOVE_DONE);
     q_int(&q, (int64_t)chunk);
@@ -58,7 +58,7 @@ static int load_members(struct call *c, const struct mintd_db_chunk *from, const
     int r;
     while ((r = q_row(&q)) == 1) {
         bool left = false;
-        int r2 = chunk->state > MINTD_ST_DONE ? gone(c, chunk->id, q_u64(&q, 0), &left) : 0;
+        int r2 = chunk->state > MINTD_ST_DONE ? item_left(c, chunk->id, q_u64(&q, 0), &left) : 0;
         struct mintd_db_item *item = r2 || left ? NULL : rows_add(c, out);
         if (!r2 && !left) r2 = item ? read_item(c, &q, item) : -ENOMEM;
         if (r2) { q_end(&q); return r2; }
@@ -104,7 +104,7 @@ int load_inside(struct call *c, struct mintd_db_chunk *row)
 }
 
 /* ---- where an item is */
-static int place(struct call *c, int64_t item, uint32_t kind, int64_t *ret_chunk, uint32_t *ret_pos)
+int item_place(struct call *c, int64_t item, uint32_t kind, int64_t *ret_chunk, uint32_t *ret_pos)
 {
     struct q q = q_open(c->db, SQL_MOVED_TO);
     q_int(&q, item);
@@ -143,7 +143,7 @@ static int delivery(struct call *c, struct mintd_db_item *item)
 {
     int64_t chunk = 0;
     uint32_t pos;
-    int r = place(c, (int64_t)item->id, TRANSFER, &chunk, &pos);
+    int r = item_place(c, (int64_t)item->id, TRANSFER, &chunk, &pos);
     if (r == -ENOENT) r = follow_of(c, item->chunk, &chunk);
     if (r) return r == -ENOENT ? 0 : r;
     struct q q = q_open(c->db, SQL_STATE_OF);
@@ -183,7 +183,7 @@ int load_item(struct call *c, int64_t id, struct mintd_db_chunk *near, struct mi
     r = read_item(c, &q, ret);
     q_end(&q);
     int64_t chunk;
-    if (!r) r = place(c, id, MINT, &chunk, &ret->pos);
+    if (!r) r = item_place(c, id, MINT, &chunk, &ret->pos);
     if (!r && (int64_t)near->id != chunk) {
         r = load_chunk(c, chunk, near);
         if (!r && near->attempt_no) r = load_newest(c, near);

@@ -152,7 +152,7 @@ static void answer_schema(struct call *c)
 {
     struct mintd_schema row = { .wanted = schema_wanted() };
     char id[33] = "";
-    for (uint32_t k = MINTD_DB_VENUE; k <= MINTD_DB_COUNT; k++)
+    for (uint32_t k = MINTD_DB_VENUE; k <= MINTD_DB_REPORT; k++)
         row.kinds |= (uint64_t)1 << k;
     int r = schema_now(c->db, &row.now);
     if (!r && row.now) r = identity_of(c->db, id);

@@ -85,6 +85,7 @@ static int add_row(struct call *c, struct asked *a, int64_t id, struct mintd_db_
     case MINTD_DB_REQUEST:    r = get_request(c, id, row); break;
     case MINTD_DB_ITEM:       r = load_item(c, id, near, row); break;
     case MINTD_DB_CHUNK:      r = get_chunk(c, a, id, row); break;
+    case MINTD_DB_KEY:        r = get_key(c, id, row); break;
     }
     if (r == -ENOENT) a->rows.n--;
     return r;
@@ -159,11 +160,11 @@ static int list_ids(struct call *c, const struct mintd_query *q, int64_t after, 
     case MINTD_DB_REQUEST: return list_requests(c, q, after, ids);
     default: break;
     }
-    bool venues = q->kind == MINTD_DB_VENUE;
-    struct q s = q_open(c->db, venues ? SQL_LIST_VENUES : SQL_LIST_COLLECTIONS);
+    bool collections = q->kind == MINTD_DB_COLLECTION;
+    struct q s = q_open(c->db, collections ? SQL_LIST_COLLECTIONS : q->kind == MINTD_DB_KEY ? SQL_LIST_KEYS : SQL_LIST_VENUES);
     q_int(&s, after);
     q_int(&s, ids->max);
-    if (!venues) q_int(&s, (int64_t)q->venue);
+    if (collections) q_int(&s, (int64_t)q->venue);
     return take_ids(&s, ids);
 }
 
@@ -171,7 +172,7 @@ static int list_ids(struct call *c, const struct mintd_query *q, int64_t after, 
 static int ids_of_name(struct call *c, const struct mintd_query *q, struct mintd_str name, struct ids *ids)
 {
     static const enum sql by_name[] = { [MINTD_DB_VENUE] = SQL_VENUE_FIND, [MINTD_DB_COLLECTION] = SQL_LIST_COLLECTIONS_NAMED,
-        [MINTD_DB_REQUEST] = SQL_LIST_REQUESTS_KEY, [MINTD_DB_ITEM] = SQL_LIST_ITEMS_TICKET };
+        [MINTD_DB_REQUEST] = SQL_LIST_REQUESTS_KEY, [MINTD_DB_ITEM] = SQL_LIST_ITEMS_TICKET, [MINTD_DB_KEY] = SQL_KEY_FIND };
     struct q s = q_open(c->db, by_name[q->kind]);
     if (q->kind == MINTD_DB_REQUEST) q_int(&s, (int64_t)q->venue);
     q_text(&s, name);
@@ -238,7 +239,8 @@ static uint32_t stride_of(uint32_t kind)
         [MINTD_DB_PROOF] = sizeof(struct mintd_db_proof), [MINTD_DB_EVENT] = sizeof(struct mintd_db_event),
         [MINTD_DB_SPEND] = sizeof(struct mintd_db_spend), [MINTD_DB_LEASE] = sizeof(struct mintd_db_lease),
         [MINTD_DB_META] = sizeof(struct mintd_db_meta), [MINTD_DB_LANE] = sizeof(struct mintd_db_lane),
-        [MINTD_DB_COUNT] = sizeof(struct mintd_db_count),
+        [MINTD_DB_COUNT] = sizeof(struct mintd_db_count), [MINTD_DB_KEY] = sizeof(struct mintd_db_key),
+        [MINTD_DB_REPORT] = sizeof(struct mintd_db_report),
     };
     return kind < LEN(sizes) ? sizes[kind] : 0;
 }
@@ -247,7 +249,8 @@ static int select_rows(struct call *c, struct asked *a)
 {
     a->rows.stride = stride_of(a->q->kind);
     if (!a->rows.stride || a->q->kind == MINTD_DB_MEMBER) return bad(c, "this kind can not be asked for");
-    if (a->q->kind > MINTD_DB_CHUNK) return list_direct(c, a);
+    if (a->q->kind > MINTD_DB_CHUNK && a->q->kind != MINTD_DB_KEY) return list_direct(c, a);
+    if (a->q->kind == MINTD_DB_ITEM && a->flags & (MINTD_Q_NEWEST | MINTD_Q_MINTED)) return list_newest(c, a);
     int64_t after = 0;
     int r = cursor_numbers(c, a->q->cursor, &after, NULL);
     if (!r && (after < 0 || ((a->q->ids.n || a->q->names.n) && after > UINT32_MAX))) r = bad(c, "this is no cursor of this store");

@@ -9,10 +9,12 @@
     __asm__(".pushsection .rodata\n" #symbol ":\n.incbin \"" SQL_DIR "/" file "\"\n" #symbol "_end:\n.byte 0\n.popsection\n"); \
     extern __attribute__((visibility("hidden"))) const char symbol[], symbol##_end[]
 EMBED(sql_0001, "0001_tables.sql");
+EMBED(sql_0002, "0002_lists.sql");
 EMBED(sql_triggers, "triggers.sql");
 
 const struct migration migrations[] = {
     { 1, 1, "0001_tables", sql_0001, sql_0001_end },
+    { 2, 2, "0002_lists", sql_0002, sql_0002_end },
 };
 const struct migration triggers = { 0, 0, "triggers", sql_triggers, sql_triggers_end };
 

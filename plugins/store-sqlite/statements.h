@@ -51,6 +51,30 @@ SQL(ITEM_ADD, "INSERT INTO items (id, venue, ticket, ord, recipient, uri, body, 
 SQL(ITEM_HOLDER, "SELECT id FROM items WHERE ticket = ?1 AND venue = ?2")
 SQL(ITEM_DELETE, "DELETE FROM items WHERE id IN (SELECT id FROM items WHERE id >= ?1 AND id < ?2 LIMIT ?3)")
 
+/* keys, reports: times of a report are texts, as its table has them */
+SQL(KEY_FIND, "SELECT id, hash FROM api_keys WHERE name = ?1")
+SQL(KEY_ADD, "INSERT INTO api_keys (name, hash, scopes, venue, cidr, created_at, expires_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")
+SQL(KEY_TIMES, "SELECT revoked_at, used_at FROM api_keys WHERE id = ?1")
+SQL(KEY_REVOKE, "UPDATE api_keys SET revoked_at = ?2 WHERE id = ?1")
+SQL(KEY_USE, "UPDATE api_keys SET used_at = ?2 WHERE id = ?1")
+SQL(GET_KEY, "SELECT id, venue, name, hash, scopes, cidr, created_at, expires_at, revoked_at, used_at FROM api_keys WHERE id = ?1")
+SQL(LIST_KEYS, "SELECT id FROM api_keys WHERE id > ?1 ORDER BY id LIMIT ?2")
+#define ISO(ms) "strftime('%Y-%m-%dT%H:%M:%fZ', " ms " / 1000.0, 'unixepoch')"
+#define MS(iso) "CAST(round((julianday(" iso ") - 2440587.5) * 86400000.0) AS INTEGER)"
+#define REPORT_COLUMNS "SELECT id, total_checked, confirmed, not_found, pending, errors, discrepancy_count, venue_id, report_data, " \
+    MS("report_date") ", " MS("created_at") " FROM reconciliation_reports "
+SQL(REPORT_FIND, "SELECT id FROM reconciliation_reports WHERE venue_id = ?1 AND report_date = " ISO("?2") " AND total_checked = ?3 "
+    "AND confirmed = ?4 AND not_found = ?5 AND pending = ?6 AND errors = ?7 AND discrepancy_count = ?8 ORDER BY id LIMIT 1")
+SQL(REPORT_ADD, "INSERT INTO reconciliation_reports (venue_id, report_date, total_checked, confirmed, not_found, pending, errors, "
+    "discrepancy_count, discrepancy_rate, report_data, created_at) VALUES (?1, " ISO("?2") ", ?3, ?4, ?5, ?6, ?7, ?8, "
+    "CASE ?3 WHEN 0 THEN 0.0 ELSE round(1.0 * ?8 / ?3, 6) END, ?9, " ISO("?10") ")")
+SQL(LIST_REPORTS, REPORT_COLUMNS "WHERE id < ?1 ORDER BY id DESC LIMIT ?2")
+SQL(LIST_REPORTS_VENUE, REPORT_COLUMNS "WHERE venue_id = ?3 AND (report_date, id) < "
+    "(coalesce((SELECT report_date FROM reconciliation_reports WHERE id = ?1), '~'), ?1) ORDER BY report_date DESC, id DESC LIMIT ?2")
+#undef ISO
+#undef MS
+#undef REPORT_COLUMNS
+
 /* chunks */
 SQL(CHUNK_HEAD, "SELECT state, attempt_no, owner, collection, venue, request FROM chunks WHERE id = ?1")
 SQL(CHUNK_NEXT_ID, "SELECT max(id) FROM chunks")
@@ -91,7 +115,8 @@ SQL(SPEND_RESERVE, "INSERT INTO spend (scope, window_start, cap, reserved) VALUE
     "ON CONFLICT (scope, window_start) DO UPDATE SET cap = excluded.cap, reserved = reserved + excluded.reserved")
 SQL(SPEND_SETTLE, "INSERT INTO spend (scope, window_start, spent) VALUES (?1, ?2, ?4) ON CONFLICT (scope, window_start) DO UPDATE SET "
     "reserved = max(0, reserved + ?3), spent = spent + ?4, cap = max(cap, max(0, reserved + ?3) + spent + ?4)")
-SQL(EVENT_ADD, "INSERT INTO events (slot, seq, at, venue, subject_kind, subject, kind, body, hash) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")
+SQL(EVENT_ADD, "INSERT INTO events (slot, seq, at, venue, subject_kind, subject, kind, body, hash, request) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, "
+    "?8, ?9, CASE ?5 WHEN 3 THEN ?6 WHEN 5 THEN (SELECT request FROM chunks WHERE id = ?6) END)")
 
 /* members of a chunk, in order; the place of an item */
 SQL(ITEM_GET, "SELECT i.id, i.venue, i.ticket, i.recipient, i.uri, i.body, i.extra, i.ord, 0 FROM items i "
@@ -102,6 +127,22 @@ SQL(MEMBERS_MOVED, "SELECT i.id, i.venue, i.ticket, i.recipient, i.uri, i.body, 
 SQL(HOME_OF, "SELECT id FROM chunks WHERE id <= ?1 ORDER BY id DESC LIMIT 1")
 SQL(MOVED_TO, "SELECT to_chunk, pos FROM item_moves WHERE item = ?1 AND kind = ?2 ORDER BY gen DESC LIMIT 1")
 SQL(STATE_OF, "SELECT state FROM chunks WHERE id = ?1")
+
+/* lists of items, from the newest back: the next chunk, then its members from the last to the first, and whether each is of an event */
+#define FOUND "SELECT id, n, origin, state, collection, venue, request, minted_at FROM chunks WHERE "
+#define OF_EVENT(col) "?3 IS NULL OR CASE WHEN json_valid(" col ") THEN CAST(json_extract(" col ", '$.eventId') AS TEXT) = ?3 END"
+SQL(NEWEST_CHUNK, FOUND "id < ?1 ORDER BY id DESC LIMIT 1")
+SQL(MINTED_CHUNK, FOUND "minted_at IS NOT NULL AND kind = 0 AND (minted_at, id) < (?1, ?2) ORDER BY minted_at DESC, id DESC LIMIT 1")
+SQL(MINTED_CHUNK_VENUE, FOUND "minted_at IS NOT NULL AND kind = 0 AND venue = ?3 AND (minted_at, id) < (?1, ?2) "
+    "ORDER BY minted_at DESC, id DESC LIMIT 1")
+SQL(TROUBLED_CHUNK, FOUND "problem IS NOT NULL AND kind = 0 AND venue = ?1 AND id < ?2 ORDER BY id DESC LIMIT 1")
+SQL(TROUBLED_VENUE, "SELECT min(venue) FROM chunks WHERE problem IS NOT NULL AND kind = 0 AND venue > ?1")
+SQL(SEATS_HOME, "SELECT id, id - ?1, " OF_EVENT("extra") " FROM items WHERE id >= ?1 AND id < ?1 + ?2 ORDER BY id DESC")
+SQL(SEATS_MOVED, "SELECT i.id, m.pos, " OF_EVENT("i.extra") " FROM item_moves m JOIN items i ON i.id = m.item "
+    "WHERE m.to_chunk = ?1 AND m.pos < ?2 ORDER BY m.pos DESC")
+SQL(REQUEST_CREATED, "SELECT created_at FROM requests WHERE id = ?1")
+#undef FOUND
+#undef OF_EVENT
 
 /* queries: lists of ids, then rows by id */
 SQL(LIST_VENUES, "SELECT id FROM venues WHERE id > ?1 ORDER BY id LIMIT ?2")
@@ -126,7 +167,10 @@ SQL(LIST_EVENTS, "SELECT slot, seq, at, venue, subject_kind, subject, kind, body
     "WHERE (slot, seq) > (?1, ?2) ORDER BY slot, seq LIMIT ?3")
 SQL(LIST_EVENTS_SLOT, "SELECT slot, seq, at, venue, subject_kind, subject, kind, body, hash FROM events "
     "WHERE slot = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3")
-SQL(EVENT_KEYS, "SELECT slot, seq FROM events WHERE subject = ?1 AND (slot, seq) > (?2, ?3) ORDER BY slot, seq LIMIT ?4")
+SQL(LIST_EVENTS_REQUEST, "SELECT slot, seq, at, venue, subject_kind, subject, kind, body, hash FROM events "
+    "WHERE request = ?1 AND request IS NOT NULL AND (slot, seq) > (?2, ?3) ORDER BY slot, seq LIMIT ?4")
+SQL(EVENT_KEYS, "SELECT slot, seq FROM events WHERE subject = ?1 AND (slot, seq) > (?2, ?3) AND (?5 = 0 OR venue = ?5) "
+    "ORDER BY slot, seq LIMIT ?4")
 SQL(EVENT_GET, "SELECT slot, seq, at, venue, subject_kind, subject, kind, body, hash FROM events WHERE slot = ?1 AND seq = ?2")
 SQL(LIST_SPEND, "SELECT scope, window_start, cap, reserved, spent FROM spend WHERE (scope, window_start) > (?1, ?2) "
     "ORDER BY scope, window_start LIMIT ?3")

@@ -147,7 +147,7 @@ int  chain_load(struct call *, uint32_t slot);
 int  chain_save(struct call *);                            /* writes the lease row if events came */
 int  event_add(struct call *, const struct mintd_db_event *);                  /* at 0: now */
 
-/* ---- request.c, chunk.c, commit.c */
+/* ---- request.c, chunk.c, access.c, commit.c */
 struct group { const struct mintd_vec *changes; uint32_t first, n; struct mintd_applied *out; };
 struct change_iter { uint32_t at, row; struct mintd_vec rows; };
 struct mintd_change group_change(const struct group *, uint32_t i);            /* 0: the head */
@@ -157,6 +157,8 @@ int  settle(struct group *, uint32_t verdict, uint64_t value, struct mintd_str d
 int  group_events(struct call *, struct group *, uint64_t subject);
 int  group_request(struct call *, struct group *, const struct mintd_db_request *);
 int  group_chunk(struct call *, struct group *, const struct mintd_db_chunk *);
+int  group_key(struct call *, struct group *, const struct mintd_db_key *);
+int  group_report(struct call *, struct group *, const struct mintd_db_report *);
 int  collection_move(struct call *, const struct mintd_db_collection *, uint32_t *ret_verdict, uint64_t *ret_venue);
 int  next_chunk_id(struct call *, int64_t *ret);
 struct seats { uint64_t mint_open, open; int64_t done, failed, cancelled; };   /* of a request; the last three of its mints */
@@ -169,14 +171,20 @@ void op_stage(void *self, struct mintd_op *, const struct mintd_req *);
 void op_commit(void *self, struct mintd_op *, const struct mintd_req *);
 void op_claim(void *self, struct mintd_op *, const struct mintd_req *);
 
-/* ---- load.c, query.c, list.c */
+/* ---- load.c, query.c, newest.c, list.c */
 int  load_chunk(struct call *, int64_t id, struct mintd_db_chunk *);           /* -ENOENT */
 int  load_inside(struct call *, struct mintd_db_chunk *);  /* its items and newest attempt */
 int  load_item(struct call *, int64_t id, struct mintd_db_chunk *near, struct mintd_db_item *);    /* near: the last one's chunk */
 int  load_attempt(struct call *, struct q *, struct mintd_db_attempt *);
+int  item_place(struct call *, int64_t item, uint32_t kind, int64_t *ret_chunk, uint32_t *ret_pos);      /* where it is now; -ENOENT */
+int  item_left(struct call *, uint64_t chunk, uint64_t item, bool *ret);
 struct asked { const struct mintd_query *q; uint32_t flags, max; struct rows rows; struct mintd_str next; };
 bool full(const struct call *, const struct asked *);
+static inline const void *last_row(const struct asked *a) { return a->rows.p + (size_t)(a->rows.n - 1) * a->rows.stride; }
 int  cursor_numbers(struct call *, struct mintd_str, int64_t *a, int64_t *b);  /* "a" or "a.b"; absent: unchanged */
+int  list_newest(struct call *, struct asked *);           /* items by MINTD_Q_NEWEST or MINTD_Q_MINTED */
+int  get_key(struct call *, int64_t id, struct mintd_db_key *ret);              /* access.c; -ENOENT */
+int  list_reports(struct call *, struct asked *);          /* access.c */
 int  list_direct(struct call *, struct asked *);           /* kinds that have no id of their own */
 void op_query(void *self, struct mintd_op *, const struct mintd_req *);
 #endif

@@ -485,6 +485,53 @@ BEGIN
     SELECT RAISE(ABORT, 'events_keep');
 END;
 
+-- ---- keys and reports: who could come in, and what was found
+
+CREATE TRIGGER api_keys_replace BEFORE INSERT ON api_keys
+BEGIN
+    SELECT RAISE(ABORT, 'api_keys_unique') WHERE EXISTS (SELECT 1 FROM api_keys WHERE name = NEW.name);
+    SELECT RAISE(ABORT, 'api_keys_hash') WHERE EXISTS (SELECT 1 FROM api_keys WHERE hash = NEW.hash);
+    SELECT RAISE(ABORT, 'api_keys_id') WHERE EXISTS (SELECT 1 FROM api_keys WHERE id = NEW.id);
+END;
+
+CREATE TRIGGER api_keys_fixed BEFORE UPDATE OF id, name, hash, scopes, venue, cidr, created_at, expires_at ON api_keys
+BEGIN
+    SELECT RAISE(ABORT, 'api_keys_fixed');
+END;
+
+CREATE TRIGGER api_keys_revoked BEFORE UPDATE OF revoked_at ON api_keys
+WHEN OLD.revoked_at IS NOT NULL
+BEGIN
+    SELECT RAISE(ABORT, 'api_keys_revoked');
+END;
+
+CREATE TRIGGER api_keys_used BEFORE UPDATE OF used_at ON api_keys
+WHEN OLD.used_at IS NOT NULL AND (NEW.used_at IS NULL OR NEW.used_at < OLD.used_at)
+BEGIN
+    SELECT RAISE(ABORT, 'api_keys_used');
+END;
+
+CREATE TRIGGER api_keys_keep BEFORE DELETE ON api_keys
+BEGIN
+    SELECT RAISE(ABORT, 'api_keys_keep');
+END;
+
+CREATE TRIGGER reconciliation_reports_replace BEFORE INSERT ON reconciliation_reports
+WHEN EXISTS (SELECT 1 FROM reconciliation_reports WHERE id = NEW.id)
+BEGIN
+    SELECT RAISE(ABORT, 'reconciliation_reports_id');
+END;
+
+CREATE TRIGGER reconciliation_reports_fixed BEFORE UPDATE ON reconciliation_reports
+BEGIN
+    SELECT RAISE(ABORT, 'reconciliation_reports_fixed');
+END;
+
+CREATE TRIGGER reconciliation_reports_keep BEFORE DELETE ON reconciliation_reports
+BEGIN
+    SELECT RAISE(ABORT, 'reconciliation_reports_keep');
+END;
+
 -- ---- counters: seats of chunks by the state of their chunk. A COLLECTION chunk counts as one.
 
 CREATE TRIGGER chunks_counted AFTER INSERT ON chunks

@@ -197,7 +197,9 @@ static void hostile_cursors(void **state)
         { .kind = MINTD_DB_CHUNK, .request = request }, { .kind = MINTD_DB_CHUNK, .slot = 1 }, { .kind = MINTD_DB_ATTEMPT, .ids = IDS(chunk) },
         { .kind = MINTD_DB_EVENT }, { .kind = MINTD_DB_EVENT, .slot = 1 }, { .kind = MINTD_DB_EVENT, .ids = IDS(request) }, { .kind = MINTD_DB_SPEND },
         { .kind = MINTD_DB_SPEND, .names = NAMES(S("a")) }, { .kind = MINTD_DB_LEASE }, { .kind = MINTD_DB_LEASE, .ids = IDS(1) },
-        { .kind = MINTD_DB_META }, { .kind = MINTD_DB_META, .names = NAMES(S("a")) }, { .kind = MINTD_DB_LANE } };
+        { .kind = MINTD_DB_META }, { .kind = MINTD_DB_META, .names = NAMES(S("a")) }, { .kind = MINTD_DB_LANE },
+        { .kind = MINTD_DB_EVENT, .request = request }, { .kind = MINTD_DB_EVENT, .venue = 1 }, { .kind = MINTD_DB_KEY }, { .kind = MINTD_DB_KEY, .ids = IDS(1) },
+        { .kind = MINTD_DB_KEY, .names = NAMES(S("a")) }, { .kind = MINTD_DB_REPORT }, { .kind = MINTD_DB_REPORT, .names = NAMES(S("a")) } };
     char big[4096];
     memset(big, '1', sizeof big);
     for (size_t i = 0; i < ARRAY_LEN(queries); i++) {
@@ -211,7 +213,7 @@ static void hostile_cursors(void **state)
             if (!k && q.kind != MINTD_DB_META) assert_int_equal(r->out.cls, MINTD_PERMANENT);
         }
     }
-    static const uint32_t bad[] = { 0, MINTD_DB_MEMBER, MINTD_DB_COUNT + 1, UINT32_MAX, MINTD_DB_ITEM, MINTD_DB_CHUNK };       /* nothing selects */
+    static const uint32_t bad[] = { 0, MINTD_DB_MEMBER, MINTD_DB_REPORT + 1, UINT32_MAX, MINTD_DB_ITEM, MINTD_DB_CHUNK };       /* nothing selects */
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct mintd_query q = { .size = sizeof q, .kind = bad[i] };
         assert_out(call(&f, QUERY, &q, 0, (struct mintd_vec){ 0 }), MINTD_PERMANENT, "store.bad_request");

@@ -16,6 +16,7 @@
 #define ID(r)    "(" r " << 24)"
 #define LATER    "(1 << 62)"
 #define HASH32   "zeroblob(32)"
+#define HASH_ONE "x'0101010101010101010101010101010101010101010101010101010101010101'"
 
 struct rule { const char *name, *drop, *before, *sql; };    /* drop: the trigger taken away; NULL: a CHECK; "fk": a foreign key */
 
@@ -31,6 +32,9 @@ struct rule { const char *name, *drop, *before, *sql; };    /* drop: the trigger
 #define SIGN(chunk) "UPDATE chunks SET state = 4, attempt_no = attempt_no + 1 WHERE id = " chunk
 #define TO(state, rest, chunk) "UPDATE chunks SET state = " state rest " WHERE id = " chunk
 #define FINAL ", done = 1, minted_at = 1, block_time = 1, fee = 0, evidence = '{}'"
+
+#define KEY(id, name, venue) "INSERT INTO api_keys (id, name, hash, scopes, venue, created_at, revoked_at, used_at) VALUES (" id ", " name ", " HASH_ONE ", 's', " venue ", 1, 5, 5)"
+#define REPORT(id, n) "INSERT INTO reconciliation_reports VALUES (" id ", 'v', 'd', " n ", " n ", 0, 0, 0, 0, 0.0, NULL, 't')"
 
 static const struct rule rules[] = {
     { "meta_replace", "meta_replace", "", "INSERT OR REPLACE INTO meta VALUES ('identity', 'mine')" },
@@ -200,12 +204,12 @@ static const struct rule rules[] = {
     { "leases_forward", "leases_forward", "", "UPDATE leases SET head = zeroblob(32) WHERE slot = 1" },
     { "leases_keep", "leases_keep", "", "DELETE FROM leases" },
     { "leases_values", NULL, "", "INSERT INTO leases VALUES (0, 1, 'z', 1, 0, " HASH32 ")" },
-    { "events_dense", "events_dense", "", "INSERT INTO events SELECT slot, max(seq) + 2, 1, 1, 1, 1, 'k', NULL, hash FROM events" },
-    { "events_dense", "events_dense", "", "INSERT INTO events VALUES (55, 1, 1, 1, 1, 1, 'k', NULL, " HASH32 ")" },
-    { "events_dense", "events_dense", "", "INSERT OR REPLACE INTO events SELECT slot, seq, 1, 1, 1, 1, 'forged', NULL, hash FROM events WHERE seq = 1" },
+    { "events_dense", "events_dense", "", "INSERT INTO events SELECT slot, max(seq) + 2, 1, 1, 1, 1, 'k', NULL, hash, NULL FROM events" },
+    { "events_dense", "events_dense", "", "INSERT INTO events VALUES (55, 1, 1, 1, 1, 1, 'k', NULL, " HASH32 ", NULL)" },
+    { "events_dense", "events_dense", "", "INSERT OR REPLACE INTO events SELECT slot, seq, 1, 1, 1, 1, 'forged', NULL, hash, NULL FROM events WHERE seq = 1" },
     { "events_fixed", "events_fixed", "", "UPDATE events SET body = 'q'" },
     { "events_keep", "events_keep", "", "DELETE FROM events WHERE seq = 1" },
-    { "events_hash", NULL, "", "INSERT INTO events SELECT slot, max(seq) + 1, 1, 1, 1, 1, 'k', NULL, x'00' FROM events" },
+    { "events_hash", NULL, "", "INSERT INTO events SELECT slot, max(seq) + 1, 1, 1, 1, 1, 'k', NULL, x'00', NULL FROM events" },
 
     { "spend_cap", NULL, "", "INSERT INTO spend VALUES ('s', 1, 10, 6, 5)" },
     { "spend_values", NULL, "", "INSERT INTO spend VALUES ('s', 1, NULL, -1, 0)" },
@@ -215,6 +219,22 @@ static const struct rule rules[] = {
     { "reconciliation_reports_rate", NULL, "", "INSERT INTO reconciliation_reports VALUES (1, 'v', 'd', 3, 1, 1, 1, 0, 1, 0.33, NULL, 't')" },
     { "findings_state", NULL, "", "INSERT INTO findings (venue, class, subject, state, created_at) VALUES (1, 'c', 1, 1, 1)" },
     { "api_keys_digest", NULL, "", "INSERT INTO api_keys (name, hash, scopes, created_at) VALUES ('n', x'00', 's', 1)" },
+    { "api_keys_unique", "api_keys_replace", KEY("1", "'k'", "1"), "INSERT OR REPLACE INTO api_keys (name, hash, scopes, created_at) VALUES ('k', " HASH32 ", 's', 1)" },
+    { "api_keys_hash", "api_keys_replace", KEY("1", "'k'", "1"), "INSERT OR REPLACE INTO api_keys (name, hash, scopes, created_at) SELECT 'q', hash, 's', 1 FROM api_keys" },
+    { "api_keys_id", "api_keys_replace", KEY("1", "'k'", "1"), "INSERT OR REPLACE INTO api_keys (id, name, hash, scopes, created_at) VALUES (1, 'q', " HASH32 ", 's', 1)" },
+    { "api_keys_fixed", "api_keys_fixed", KEY("1", "'k'", "1"), "UPDATE api_keys SET hash = " HASH32 },
+    { "api_keys_fixed", "api_keys_fixed", KEY("1", "'k'", "1"), "UPDATE api_keys SET name = 'q'" },
+    { "api_keys_fixed", "api_keys_fixed", KEY("1", "'k'", "1"), "UPDATE api_keys SET scopes = 'admin'" },
+    { "api_keys_fixed", "api_keys_fixed", KEY("1", "'k'", "1"), "UPDATE api_keys SET expires_at = NULL" },
+    { "api_keys_revoked", "api_keys_revoked", KEY("1", "'k'", "1"), "UPDATE api_keys SET revoked_at = NULL" },
+    { "api_keys_revoked", "api_keys_revoked", KEY("1", "'k'", "1"), "UPDATE api_keys SET revoked_at = revoked_at + 1" },
+    { "api_keys_used", "api_keys_used", KEY("1", "'k'", "1"), "UPDATE api_keys SET used_at = used_at - 1" },
+    { "api_keys_used", "api_keys_used", KEY("1", "'k'", "1"), "UPDATE api_keys SET used_at = NULL" },
+    { "api_keys_keep", "api_keys_keep", KEY("1", "'k'", "1"), "DELETE FROM api_keys" },
+    { "fk", "fk", "", KEY("1", "'k'", "99") },
+    { "reconciliation_reports_id", "reconciliation_reports_replace", REPORT("1", "5"), "INSERT OR REPLACE INTO reconciliation_reports VALUES (1, 'v', 'd', 0, 0, 0, 0, 0, 0, 0.0, NULL, 't')" },
+    { "reconciliation_reports_fixed", "reconciliation_reports_fixed", REPORT("1", "5"), "UPDATE reconciliation_reports SET report_data = '{}'" },
+    { "reconciliation_reports_keep", "reconciliation_reports_keep", REPORT("1", "5"), "DELETE FROM reconciliation_reports" },
     { "webhooks_state", NULL, "", "INSERT INTO webhooks (url, state, created_at) VALUES ('u', 3, 1)" },
     { "reconcile_runs_counts", NULL, "", "INSERT INTO reconcile_runs (venue, mode, total_checked, started_at) VALUES (1, 'm', 1, 1)" },
 };
