@@ -37,4 +37,5 @@ void ticket_by_id(struct call *);
 void health_live(struct call *);
 void health_ready(struct call *);
 void health_metrics(struct call *);
+void openapi_get(struct call *);
 #endif

@@ -8,7 +8,9 @@ const struct route api_routes[] = {
     /* ---- health and description */
     { "GET",  "/livez",                    "livez",         SCOPE_OPEN,  ROUTE_TEXT | ROUTE_QUIET, NULL, health_live },
     { "GET",  "/readyz",                   "readyz",        SCOPE_OPEN,  ROUTE_TEXT | ROUTE_QUIET, "verbose", health_ready },
+    { "GET",  "/healthz",                  "healthz",       SCOPE_OPEN,  ROUTE_TEXT | ROUTE_QUIET, "verbose", health_ready },
     { "GET",  "/metrics",                  "metrics",       SCOPE_READ,  ROUTE_TEXT | ROUTE_QUIET, NULL, health_metrics },
+    { "GET",  "/openapi.json",             "openapi",       SCOPE_READ,  0, NULL, openapi_get },
 
     /* ---- batches */
     { "POST", "/admin/batch-mint",         "batch_mint",    SCOPE_MINT,  ROUTE_BODY, NULL, BATCH_FNS },

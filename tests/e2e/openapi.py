@@ -1,0 +1,413 @@
+#!/usr/bin/python3
+"""core/api/openapi.json held against the route table and against a real daemon: every route, every example, every status.
+
+Each answer that the tests get is checked against what the document says of that route and status: media type, schema (a member
+that nobody described is a failure), problem code, headers. The last test asks whether every documented status was really seen.
+"""
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import urllib.parse
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
+import schema  # noqa: E402
+from conf import Config  # noqa: E402
+from mintd import BUILD, ROOT, Answer, Daemon, batch, tickets  # noqa: E402
+from tap import check, equal, main, matches, note, skip, test, until  # noqa: E402
+
+FILE = os.path.join(ROOT, "core", "api", "openapi.json")
+with open(FILE, encoding="utf-8") as described:
+    DOC = json.load(described)
+SEEN = set()                                               # (operation, status) that a daemon really answered
+
+# Statuses that no test can make a healthy build give, each with its reason.
+UNPROVOKED = {
+    (name, 500): "store.lost: the store would have to lose rows that it promised; the damage tests of the store stop the daemon first"
+    for name in ("batch_mint", "batch_create", "mint", "ticket")
+}
+
+
+class Operation:
+    def __init__(self, method, path, spec):
+        self.method, self.path, self.spec, self.name = method.upper(), path, spec, spec["operationId"]
+        self.responses = {int(status): schema.resolve(response, DOC) for status, response in spec["responses"].items()}
+        self.parameters = [schema.resolve(parameter, DOC) for parameter in spec.get("parameters", [])]
+        self.codes = {int(status): set(codes) for status, codes in DOC["x-common-codes"].items()}
+        for status, codes in spec.get("x-codes", {}).items():
+            self.codes[int(status)] = self.codes.get(int(status), set()) | set(codes)
+
+    def names(self, place):
+        return [parameter["name"] for parameter in self.parameters if parameter["in"] == place]
+
+    def url(self, values=None, query=None):
+        """Its path with these values, or those of the document."""
+        path = self.path
+        for parameter in self.parameters:
+            if parameter["in"] == "path":
+                value = str((values or {}).get(parameter["name"], parameter.get("example")))
+                path = path.replace("{" + parameter["name"] + "}", urllib.parse.quote(value, safe=""))
+        return path + ("?" + urllib.parse.urlencode(query) if query else "")
+
+    def bodies(self):
+        """media type -> example bodies of the request"""
+        content = schema.resolve(self.spec.get("requestBody", {}), DOC).get("content", {})
+        return {kind: [part["example"]] if "example" in part else [each["value"] for each in part.get("examples", {}).values()]
+                for kind, part in content.items()}
+
+    def held(self, answer):
+        """The answer against the document; it is remembered that this status was seen."""
+        where = f"{self.method} {self.path} {answer.status}"
+        check(answer.status in self.responses, where, "is not described:", answer)
+        said = self.responses[answer.status]
+        kind = (answer.headers.get("Content-Type") or "").split(";")[0]
+        if said.get("content"):
+            check(kind in said["content"], where, f"is {kind!r}, described are", *said["content"])
+            if kind.endswith("json"):
+                equal(schema.check(answer.json, said["content"][kind]["schema"], DOC), [], where, answer)
+        if kind == "application/problem+json":
+            equal((answer.json["status"], answer.json["type"]), (answer.status, "urn:mintd:error:" + answer.code), where)
+            check(answer.code in self.codes.get(answer.status, ()), where, "carries a code that is not listed:", answer.code)
+            equal(answer.json["request_id"], answer.headers["X-Request-Id"], where)
+        for name, header in said.get("headers", {}).items():
+            if answer.headers.get(name) is not None:
+                value = answer.headers[name]
+                rule = schema.resolve(header, DOC)["schema"]
+                equal(schema.check(int(value) if rule["type"] == "integer" else value, rule, DOC), [], where, name)
+        if answer.status in (429, 503) and kind == "application/problem+json":
+            check(answer.headers.get("Retry-After"), where, "without Retry-After")
+        SEEN.add((self.name, answer.status))
+        return answer
+
+
+OPERATIONS = {spec["operationId"]: Operation(method, path, spec)
+              for path, methods in DOC["paths"].items() for method, spec in methods.items() if method != "parameters"}
+
+
+def each(*statuses):
+    """Operations that describe one of these statuses."""
+    return [operation for operation in OPERATIONS.values() if not statuses or any(s in operation.responses for s in statuses)]
+
+
+def raw(operation, value):
+    return value if isinstance(value, (bytes, str)) else json.dumps(value)
+
+
+def some_body(operation):
+    """A body that the route takes, its media type, or nothing."""
+    for kind, examples in operation.bodies().items():
+        if examples:
+            return raw(operation, examples[0]), {"Content-Type": kind}
+    return None, {}
+
+
+class World:
+    """A daemon with something in it, and path values that exist there."""
+
+    def __init__(self, folder, **groups):
+        config = Config("solana-like", **groups)
+        config.chain["fail_names"] = ["Concert bad-0"]
+        self.mintd = Daemon(folder, config)
+
+    def __enter__(self):
+        self.mintd.start()
+        self.api = self.mintd.api()
+        answer = self.api.mint("venue-123", tickets("ok", 3) + tickets("bad", 1), key="first")
+        equal((answer.status, answer.json["state"]), (200, "partial"), answer)
+        self.values = {"batch": answer.json["batchId"], "venue": "venue-123", "ticket": "ok-000000"}
+        return self
+
+    def __exit__(self, *_):
+        self.mintd.kill()
+
+    def ask(self, operation, values=None, query=None, headers=None, body="own", key=""):
+        given, sent = some_body(operation) if body == "own" else (body, {"Content-Type": "application/json"} if body else {})
+        sent.update(headers or {})
+        return self.api.call(operation.method, operation.url({**self.values, **(values or {})}, query), given, sent, key=key)
+
+
+# ---- the document itself
+
+ROUTE = re.compile(r'^\s*\{ "([A-Z]+)",\s*"([^"]+)",\s*"([^"]+)",\s*SCOPE_([A-Z]+),\s*([^,]+),\s*(NULL|"[^"]*"),', re.M)
+
+
+def table():
+    """(method, path) -> name, scope, flags, query names; from the source that the daemon is built from."""
+    with open(os.path.join(ROOT, "core", "api", "routes.c"), encoding="utf-8") as file:
+        text = file.read()
+    rows = ROUTE.findall(text)
+    equal(len(rows), len(re.findall(r'^\s*\{ "[A-Z]+",', text, re.M)), "a line of the route table cannot be read")
+    return {(method, path): (name, scope.lower(), flags, [] if query == "NULL" else query.strip('"').split())
+            for method, path, name, scope, flags, query in rows}
+
+
+@test
+def the_document_has_every_route_of_the_table_and_no_other(_):
+    ours = {(operation.method, re.sub(r"\{[^}]+\}", "{}", operation.path)): operation for operation in OPERATIONS.values()}
+    routes = table()
+    equal(sorted(set(routes) - set(ours)), [], "only in the route table:")
+    equal(sorted(set(ours) - set(routes)), [], "only in the document:")
+    for place, (name, scope, flags, query) in routes.items():
+        operation = ours[place]
+        equal(operation.name, name, place)
+        equal(operation.spec["x-scope"], scope, place)
+        equal(sorted(operation.names("query")), sorted(query), place, "query parameters:")
+        equal(sorted(operation.names("path")), sorted(re.findall(r"\{([^}]+)\}", operation.path)), place, "path parameters:")
+        equal("requestBody" in operation.spec, "ROUTE_BODY" in flags or "ROUTE_SMALL" in flags, place, "takes a body:")
+        equal(operation.spec.get("security"), [] if scope == "open" else None, place, "security:")
+    note(f"{len(ours)} routes")
+
+
+@test
+def every_example_fits_its_schema(_):
+    seen = 0
+    for operation in OPERATIONS.values():
+        contents = [schema.resolve(operation.spec.get("requestBody", {}), DOC).get("content", {})]
+        contents += [response.get("content", {}) for response in operation.responses.values()]
+        for content in contents:
+            for kind, part in content.items():
+                examples = [part["example"]] if "example" in part else [each["value"] for each in part.get("examples", {}).values()]
+                check(examples, operation.name, kind, "has no example")
+                for example in examples:
+                    equal(schema.check(example, part["schema"], DOC), [], operation.name, kind)
+                    seen += 1
+    note(f"{seen} examples")
+
+
+def codes_of(value):
+    if isinstance(value, dict):
+        yield from (value[name] for name in ("code",) if isinstance(value.get(name), str))
+        value = list(value.values())
+    if isinstance(value, list):
+        for part in value:
+            yield from codes_of(part)
+
+
+@test
+def every_part_is_used_and_every_code_is_on_the_errors_page(_):
+    text = json.dumps(DOC)
+    for kind, parts in DOC["components"].items():
+        if kind != "securitySchemes":
+            equal([name for name in parts if f'"#/components/{kind}/{name}"' not in text], [], kind, "never used:")
+    with open(os.path.join(ROOT, "docs", "errors.md"), encoding="utf-8") as file:
+        page = set(re.findall(r"^\| `([a-z_]+\.[a-z0-9_]+)`", file.read(), re.M))
+    listed = set().union(*(codes for operation in OPERATIONS.values() for codes in operation.codes.values()))
+    equal(sorted(listed - page), [], "listed here and not on docs/errors.md:")
+
+
+@test
+def the_daemon_serves_the_file_of_the_tree(folder):
+    with World(folder) as world, open(FILE, "rb") as file:
+        served = world.api.get("/openapi.json")
+        equal((served.status, served.body), (200, file.read()))
+        tag = served.headers["ETag"]
+        matches(tag, r'^"[0-9a-f]{16}"$')
+        for known in (tag, f'W/{tag}', f'"other", {tag}', "*"):
+            answer = OPERATIONS["openapi"].held(world.api.get("/openapi.json", headers={"If-None-Match": known}))
+            equal((answer.status, answer.body, answer.headers["ETag"]), (304, b"", tag), known)
+        equal(world.api.get("/openapi.json", headers={"If-None-Match": '"0"'}).status, 200)
+        equal(world.api.get("/openapi.json", key="wrong").status, 401)
+
+
+@test
+def a_linter_from_npm_finds_nothing(_):
+    if not shutil.which("npm"):
+        skip("npm is not installed", peer=True)
+    home = os.path.join(BUILD, "openapi-lint")
+    os.makedirs(home, exist_ok=True)
+    source = os.path.join(ROOT, "tests", "openapi")
+    for name in ("package.json", "package-lock.json", ".npmrc", "spectral.yaml"):
+        shutil.copy(os.path.join(source, name), home)
+    linter = os.path.join(home, "node_modules", ".bin", "spectral")
+    if not os.path.exists(linter):
+        done = subprocess.run(["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"], cwd=home, capture_output=True, text=True,
+                              timeout=300, check=False)
+        if done.returncode and re.search(r"ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ETIMEDOUT", done.stderr):
+            skip(f"no package registry can be reached: {done.stderr.strip()[-200:]}", peer=True)
+        equal(done.returncode, 0, done.stderr[-1500:])
+    done = subprocess.run([linter, "lint", "--ruleset", "spectral.yaml", "--fail-severity", "hint", FILE], cwd=home,
+                          capture_output=True, text=True, timeout=120, check=False)
+    equal(done.returncode, 0, done.stdout[-3000:], done.stderr[-1000:])
+    note(done.stdout.strip())
+
+
+# ---- a real daemon
+
+@test
+def every_route_answers_as_described(folder):
+    """Each request example of the document, and each route with what exists."""
+    with World(folder) as world:
+        for operation in OPERATIONS.values():
+            if operation.name in SCENES:
+                SCENES[operation.name](world, operation)
+                continue
+            for kind, examples in operation.bodies().items() or {"": [None]}.items():
+                for example in examples:
+                    answer = operation.held(world.ask(operation, body=None if example is None else raw(operation, example),
+                                                      headers={"Content-Type": kind} if kind else {}))
+                    check(answer.status < 300, operation.name, answer)
+
+
+def a_batch(world, operation):
+    """The seed's request, then its 202, its replay, its conflicts."""
+    body, headers = some_body(operation)
+    venue = f"venue-{operation.name}"
+    body = batch(venue, json.loads(body)["tickets"])
+    first = operation.held(world.ask(operation, body=body, headers={**headers, "Idempotency-Key": f"{operation.name}-1"}))
+    equal((first.status, first.json["summary"]["succeeded"]), (200, 1), first)
+    again = operation.held(world.ask(operation, body=body, headers={**headers, "Idempotency-Key": f"{operation.name}-1"}))
+    equal((again.status, again.headers["Idempotency-Replayed"]), (200, "true"))
+    later = operation.held(world.ask(operation, body=batch(venue, tickets("later", 2)),
+                                     headers={"Prefer": "respond-async", "Idempotency-Key": f"{operation.name}-2"}))
+    equal((later.status, later.headers["Preference-Applied"]), (202, "respond-async"))
+    other = operation.held(world.ask(operation, body=batch(venue, tickets("other", 1)), headers={"Idempotency-Key": f"{operation.name}-1"}))
+    equal((other.status, other.code), (422, "idempotency.other_body"))
+    taken = operation.held(world.ask(operation, body=batch(venue, tickets("later", 1, pad=5))))
+    equal((taken.status, taken.code), (409, "ticket.exists"))
+
+
+def ambiguous(world, operation):
+    equal(operation.held(world.ask(operation)).status, 200)
+    for venue in ("venue-a", "venue-b"):
+        equal(world.api.mint(venue, tickets("same", 1)).status, 200)
+    answer = operation.held(world.ask(operation, values={"ticket": "same-000000"}))
+    equal((answer.status, answer.code), (409, "ticket.ambiguous"))
+
+
+def every_page(world, operation):
+    """A page of one, its next page, and the filters that the document names."""
+    first = operation.held(world.ask(operation, query={"limit": 1}))
+    equal(first.status, 200)
+    if "next" in first.json:
+        equal(operation.held(world.ask(operation, query={"limit": 1, "cursor": first.json["next"]})).status, 200)
+    most = next(p for p in operation.parameters if p["name"] == "limit")["schema"]["maximum"]
+    for limit, status in ((most, 200), (most + 1, 400), (0, 400)):
+        equal(operation.held(world.ask(operation, query={"limit": limit})).status, status, limit)
+    answer = operation.held(world.ask(operation, query={"cursor": "zz"}))
+    equal((answer.status, answer.code), (400, "query.cursor"))
+
+
+SCENES = {"batch_mint": a_batch, "batch_create": a_batch, "mint": ambiguous, "batches": every_page, "batch_tickets": every_page,
+          "openapi": lambda world, operation: equal(operation.held(world.ask(operation)).status, 200)}
+
+
+# ---- refusals that have one way for all routes
+
+@test
+def what_a_route_does_not_know_is_400(folder):
+    with World(folder) as world:
+        for operation in each(400):
+            equal(operation.held(world.ask(operation, query={"nonsense": 1})).code, "query.unknown", operation.name)
+
+
+@test
+def without_a_key_401(folder):
+    with World(folder) as world:
+        for operation in each(401):
+            for key in (None, "wrong"):
+                equal(operation.held(world.ask(operation, key=key)).status, 401, operation.name)
+        for operation in OPERATIONS.values():
+            equal(world.ask(operation, key=None).status == 401, operation.spec["x-scope"] != "open", operation.name)
+
+
+UNKNOWN = {"batch": "4711", "venue": "nowhere", "ticket": "nothing"}
+
+
+@test
+def what_is_not_there_is_404(folder):
+    with World(folder) as world:
+        for operation in each(404):
+            values = {name: UNKNOWN[name] for name in operation.names("path")}
+            query = {} if values else {"venue": "nowhere"}
+            equal(operation.held(world.ask(operation, values=values, query=query)).status, 404, operation.name)
+
+
+@test
+def what_the_client_does_not_accept_is_406(folder):
+    with World(folder) as world:
+        for operation in each(406):
+            equal(operation.held(world.ask(operation, headers={"Accept": "image/png"})).code, "http.accept", operation.name)
+
+
+@test
+def bodies_that_are_too_large_or_of_another_kind(folder):
+    with World(folder, api={"max_body": "64 KiB"}) as world:
+        for operation in each(413):
+            answer = operation.held(world.ask(operation, body="{" + " " * 70000 + "}"))
+            equal((answer.status, answer.code), (413, "body.too_large"), operation.name)
+        for operation in each(415):
+            answer = operation.held(world.ask(operation, body="a", headers={"Content-Type": "image/png"}))
+            equal((answer.status, answer.code), (415, "http.content_type"), operation.name)
+
+
+@test
+def members_that_a_route_does_not_know_are_422(folder):
+    with World(folder) as world:
+        for operation in each(422):
+            answer = operation.held(world.ask(operation, body='{"nonsense": 1}'))
+            equal((answer.status, answer.code, answer.json["errors"][0]["pointer"]), (422, "field.unknown", "/nonsense"), operation.name)
+
+
+@test
+def above_the_rate_429(folder):
+    with World(folder, api={"rate": 1}) as world:
+        until(lambda: world.api.get("/v1/batches").status == 429, 5, "the rate is used up")
+        for operation in each(429):
+            equal(operation.held(world.ask(operation)).code, "server.rate", operation.name)
+
+
+def exchange(link, request):
+    """One request on a kept connection."""
+    link.request(*request)
+    answer = link.getresponse()
+    return Answer(answer.status, answer.headers, answer.read())
+
+
+@test
+def while_it_stops_503(folder):
+    """A request that is half sent keeps the daemon from ending; the others are asked on connections that were open before."""
+    with World(folder, api={"max_connections_per_ip": 300, "max_connections": 300}) as world:
+        port, key = world.mintd.port, world.mintd.key
+        links = {}
+        for operation in each(503):
+            links[operation.name] = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+            equal(exchange(links[operation.name], ("GET", "/livez", None, {})).status, 200)
+        with socket.create_connection(("127.0.0.1", port)) as half:
+            half.sendall(f"POST /v1/batches HTTP/1.1\r\nHost: x\r\nx-admin-api-key: {key}\r\nContent-Type: application/json\r\n"
+                         "Content-Length: 100\r\n\r\n{".encode())
+            until(lambda: world.api.metrics().sum("mintd_http_in_flight") >= 2, 5, "the half request is being read")
+            world.mintd.signal(signal.SIGTERM)
+            until(lambda: "draining" in world.mintd.log or "stopping" in world.mintd.log, 5, "the daemon says that it stops")
+            for operation in each(503):
+                body, headers = some_body(operation)
+                answer = operation.held(exchange(links[operation.name], (
+                    operation.method, operation.url(world.values), body, {**headers, "x-admin-api-key": key})))
+                equal(answer.status, 503, operation.name, answer)
+                if operation.spec["x-scope"] != "open":
+                    equal(answer.code, "server.draining", operation.name)
+        equal(world.mintd.wait(), 0)
+
+
+# ---- and was everything seen?
+
+@test
+def every_status_of_the_document_was_answered(_):
+    if len(sys.argv) > 1:
+        skip("only a whole run can tell")
+    described = {(operation.name, status) for operation in OPERATIONS.values() for status in operation.responses}
+    missing = sorted(described - SEEN - set(UNPROVOKED))
+    equal(missing, [], "described, never answered:")
+    equal(sorted(set(UNPROVOKED) - described), [], "excused, not described:")
+    equal(sorted(set(UNPROVOKED) & SEEN), [], "excused, but answered:")
+    for (name, status), reason in sorted(UNPROVOKED.items()):
+        note(f"not provoked: {name} {status}: {reason}")
+    note(f"{len(described & SEEN)} of {len(described)} statuses of {len(OPERATIONS)} routes answered by a daemon")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
