@@ -18,7 +18,21 @@ install(FILES include/mintd/plugin.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/min
 install(FILES conf/dev.cfg conf/prod.cfg conf/pipeline.cfg DESTINATION ${MINTD_CONF_DIR})
 install(DIRECTORY conf/examples DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(FILES README.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
-install(DIRECTORY docs/ DESTINATION ${CMAKE_INSTALL_DOCDIR} FILES_MATCHING PATTERN "*.md")
+install(DIRECTORY docs/ DESTINATION ${CMAKE_INSTALL_DOCDIR} FILES_MATCHING PATTERN "*.md" PATTERN "*.svg" PATTERN man EXCLUDE)
+
+# The manual, built with all the rest.
+find_program(SCDOC scdoc REQUIRED)
+file(GLOB pages CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/docs/man/*.scd)
+foreach(source IN LISTS pages)
+  get_filename_component(page ${source} NAME_WLE)          # mintd.8
+  string(REGEX REPLACE ".*\\." "" section ${page})
+  set(built ${CMAKE_BINARY_DIR}/man/${page})
+  add_custom_command(OUTPUT ${built} COMMAND ${CMAKE_COMMAND} -E make_directory ${CMAKE_BINARY_DIR}/man
+                     COMMAND sh -c "\"$0\" < \"$1\" > \"$2\"" ${SCDOC} ${source} ${built} DEPENDS ${source} VERBATIM)
+  list(APPEND manual ${built})
+  install(FILES ${built} DESTINATION ${CMAKE_INSTALL_MANDIR}/man${section})
+endforeach()
+add_custom_target(manual ALL DEPENDS ${manual})
 
 # Both name paths of the place where it ends up, which only the install knows.
 set(pc ${CMAKE_BINARY_DIR}/mintd.pc)

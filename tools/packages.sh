@@ -5,10 +5,12 @@
 packages_build=(
     gcc libc6-dev cmake ninja-build pkgconf
     libuv1-dev libconfig-dev libmicrohttpd-dev libjson-c-dev libsodium-dev libssl-dev libsqlite3-dev
-    libcmocka-dev python3
+    libcmocka-dev python3 scdoc
 )
 # shellcheck disable=SC2034
-packages_test=(g++ clang-14 binutils util-linux strace prometheus)
+packages_test=(g++ clang-14 binutils util-linux strace prometheus mandoc man-db)
+# For the linter of core/api/openapi.json. Not where there is an npm from elsewhere: Debian's stands against its packages.
+command -v npm >/dev/null || packages_test+=(nodejs npm)
 
 # die MESSAGE: one clear line, exit 1
 die() {
