@@ -111,6 +111,7 @@ class World:
 
     def __init__(self, folder, **groups):
         config = Config("solana-like", **groups)
+        config.api.setdefault("rate_wrong", "none")
         config.chain["fail_names"] = ["Concert bad-0"]
         self.mintd = Daemon(folder, config)
 
@@ -354,11 +355,20 @@ def members_that_a_route_does_not_know_are_422(folder):
 
 
 @test
+def from_an_address_that_is_not_allowed_403(folder):
+    """A trusted proxy speaks for another address."""
+    with World(folder, api={"allow": ["127.0.0.0/8"], "proxies": ["127.0.0.1/32"]}) as world:
+        for operation in each(403):
+            answer = operation.held(world.ask(operation, headers={"X-Forwarded-For": "203.0.113.9"}))
+            equal((answer.status, answer.code), (403, "auth.address"), operation.name)
+
+
+@test
 def above_the_rate_429(folder):
-    with World(folder, api={"rate": 1}) as world:
-        until(lambda: world.api.get("/v1/batches").status == 429, 5, "the rate is used up")
+    with World(folder, api={"rate_read": "5/1h", "rate_mint": "5/1h", "rate_admin": "5/1h"}) as world:
         for operation in each(429):
-            equal(operation.held(world.ask(operation)).code, "server.rate", operation.name)
+            answer = until(lambda ask=operation: (lambda got: got if got.status == 429 else None)(world.ask(ask)), 10, operation.name)
+            equal(operation.held(answer).code, "server.rate", operation.name)
 
 
 def exchange(link, request):
