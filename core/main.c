@@ -397,23 +397,49 @@ static void take_over(struct app *a, struct conf *next)
     log_info("reloaded %s", a->file);
 }
 
-static void on_reload_signal(void *arg)
+static int reload(void *arg, struct conf_errors *errs)
 {
     struct app *a = arg;
-    struct conf_errors errs = { .n = 0 };
     struct conf *next = NULL;
-    if (a->stopping) return;
+    if (a->stopping) return -ECANCELED;
     notify("RELOADING=1\nMONOTONIC_USEC=%" PRIu64, loop_now_us(a->loop));
-    int r = conf_load(a->file, &errs, &next);
-    if (!r) r = prepare(a, next, &errs);
+    int r = conf_load(a->file, errs, &next);
+    if (!r) r = prepare(a, next, errs);
     if (!r) take_over(a, next);
     else {
-        log_lines(buf_view(&errs.text));
+        log_lines(buf_view(&errs->text));
         log_error("reload refused, the settings of before stay in force");
         conf_unref(next);
     }
-    conf_errors_free(&errs);
     notify("READY=1");
+    return r;
+}
+
+static void on_reload_signal(void *arg)
+{
+    struct conf_errors errs = { .n = 0 };
+    reload(arg, &errs);
+    conf_errors_free(&errs);
+}
+
+/* The files as a fresh start would read them, with a registry of their own, and then as this process would. Nothing is kept. */
+static int check_files(void *arg, struct conf_errors *errs, struct conf_errors *restart)
+{
+    struct app *a = arg;
+    struct plug *fresh = NULL;
+    struct conf *next = NULL;
+    int r = conf_load(a->file, errs, &next);
+    if (!r) r = plug_new(a->loop, &fresh);
+    if (!r) r = plug_configure(fresh, next, true, errs);
+    if (!r) r = check_kinds(next, errs);
+    if (!r) {
+        conf_check_reload(a->conf, next, restart);
+        api_check(a->api, next, restart);
+        if (!plug_reload(a->plug, next, restart)) plug_reload_abort(a->plug);
+    }
+    plug_free(fresh);
+    conf_unref(next);
+    return r;
 }
 
 /* ---- run */
@@ -456,6 +482,7 @@ static int build(struct app *a)
     if (r) return fail("the pipelines cannot be made: %s", strerror(-r));
     pipe_on_fatal(a->pipe, on_fatal, a);
     r = api_new(a->loop, a->conf, a->pipe, &why, &a->api);
+    if (!r) api_hook(a->api, &(struct api_hooks){ a, a->plug, MINTD_VERSION, check_files, reload });
     if (!r) r = api_open(a->api, &why);
     if (r) fail(STR_FMT, STR_ARG(buf_view(&why)));
     buf_free(&why);

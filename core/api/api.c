@@ -104,6 +104,12 @@ int api_reconfigure(struct api *api, struct conf *next, struct buf *err)
     return 0;
 }
 
+void api_hook(struct api *api, const struct api_hooks *h)
+{
+    api->hooks = *h;
+    api->clock_us = loop_wall_us(api->loop) - (int64_t)loop_now_us(api->loop);
+}
+
 static void on_drained(void *arg)
 {
     struct api *api = arg;

@@ -18,6 +18,17 @@ int  api_reconfigure(struct api *, struct conf *, struct buf *err);        /* af
 void api_drain(struct api *, loop_fn *fn, void *arg);
 struct api *api_free(struct api *);                         /* cuts what is still open; NULL ok; returns NULL */
 
+/* What only the process can do, for the control routes. Before anything is served. */
+struct api_hooks {
+    void *arg;
+    struct plug *plug;
+    const char *version;
+    /* The files on disk. errs: their mistakes; restart: what is right but cannot be taken over by a running daemon. 0: no mistake */
+    int (*check)(void *arg, struct conf_errors *errs, struct conf_errors *restart);
+    int (*reload)(void *arg, struct conf_errors *errs);      /* as SIGHUP: 0, or nothing changed and errs says why */
+};
+void api_hook(struct api *, const struct api_hooks *);
+
 uint16_t api_port(const struct api *);                      /* 0: no TCP listener */
 const char *api_key_file(const struct api *);               /* NULL: no generated key */
 struct mintd_str api_key(const struct api *);               /* the generated key; empty otherwise */

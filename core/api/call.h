@@ -3,6 +3,7 @@
 #define API_CALL_H
 #include <stdbool.h>
 #include "api/access.h"
+#include "api/api.h"
 #include "api/auth.h"
 #include "api/httpd.h"
 #include "api/stats.h"
@@ -44,6 +45,9 @@ struct api {
     struct loop_timer *drain_timer;
     struct stats *stats;
     struct access access;
+    struct api_hooks hooks;
+    int64_t clock_us;                          /* wall clock less monotonic, at the start */
+    bool copying;                              /* a copy of the store is being written */
     struct metric *requests, *seconds, *in_flight;
 };
 

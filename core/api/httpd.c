@@ -804,3 +804,5 @@ struct httpd *httpd_free(struct httpd *h)
 
 uint16_t httpd_port(const struct httpd *h) { return h->port; }
 uint32_t httpd_connections(const struct httpd *h) { return h->n_conns; }
+
+const char *httpd_version(void) { return MHD_get_version(); }

@@ -44,6 +44,7 @@ int  httpd_open(struct httpd *, struct buf *err);           /* listens and serve
 void httpd_limit(struct httpd *, const struct httpd_limits *);             /* from now on */
 void httpd_close(struct httpd *);                           /* takes no new connections */
 struct httpd *httpd_free(struct httpd *);                   /* ends everything, `gone` is called for each request; NULL ok */
+const char *httpd_version(void);               /* of the library */
 uint16_t httpd_port(const struct httpd *);
 uint32_t httpd_connections(const struct httpd *);
 /* first value or NULL; count (NULL ok): how often the header is there */

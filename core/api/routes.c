@@ -1,6 +1,7 @@
 /* The route table: one line per route, read by the dispatcher, by 404 and 405 and by the tests. The first
  * that fits is taken: a literal path stands before one with {}. Loop thread. */
 #include "api/batch.h"
+#include "api/control.h"
 
 #define BATCH_FNS batch_post, batch_data, batch_end, batch_gone, batch_drain
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"          /* most routes need but a start */
@@ -24,5 +25,17 @@ const struct route api_routes[] = {
     /* ---- tickets */
     { "GET",  "/admin/mints/{}",           "mint",          SCOPE_READ,  0, NULL, ticket_by_id },
     { "GET",  "/v1/venues/{}/tickets/{}",  "ticket",        SCOPE_READ,  0, NULL, ticket_by_venue },
+
+    /* ---- the daemon itself */
+    { "GET",  "/v1/config",                "config",        SCOPE_ADMIN, 0, NULL, control_config },
+    { "POST", "/v1/config/check",          "config_check",  SCOPE_ADMIN, ROUTE_SMALL, NULL, control_config_check },
+    { "POST", "/v1/config/reload",         "config_reload", SCOPE_ADMIN, ROUTE_SMALL, NULL, control_config_reload },
+    { "GET",  "/v1/log",                   "log",           SCOPE_READ,  0, NULL, control_log },
+    { "PUT",  "/v1/log",                   "log_set",       SCOPE_ADMIN, ROUTE_SMALL, NULL, control_log_set },
+    { "GET",  "/v1/plugins",               "plugins",       SCOPE_READ,  0, NULL, control_plugins },
+    { "GET",  "/v1/plugins/{}",            "plugin",        SCOPE_READ,  0, NULL, control_plugin },
+    { "GET",  "/v1/database",              "database",      SCOPE_READ,  0, NULL, control_database },
+    { "POST", "/v1/database/backup",       "backup",        SCOPE_ADMIN, ROUTE_SMALL, NULL, control_backup },
+    { "GET",  "/v1/doctor",                "doctor",        SCOPE_ADMIN, 0, NULL, doctor, NULL, NULL, doctor_gone },
 };
 const size_t api_n_routes = ARRAY_LEN(api_routes);

@@ -42,6 +42,8 @@ bool log_on(uint32_t level)
     return level <= atomic_load_explicit(&wanted, memory_order_relaxed);
 }
 
+uint32_t log_level(void) { return atomic_load(&wanted); }
+
 void log_sink(void (*fn)(void *, struct mintd_str), void *arg)
 {
     pthread_mutex_lock(&lock);
@@ -115,6 +117,15 @@ static struct mintd_str masked(struct mintd_str s, struct buf *scratch)
         buf_puts(scratch, "...");
     }
     return buf_view(scratch);
+}
+
+void log_mask(struct mintd_str s, struct buf *b)
+{
+    struct buf scratch = { 0 };
+    pthread_mutex_lock(&lock);
+    buf_str(b, masked(s, &scratch));
+    pthread_mutex_unlock(&lock);
+    buf_free(&scratch);
 }
 
 static bool is_plain(unsigned char c)

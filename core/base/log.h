@@ -5,10 +5,12 @@
 #define BASE_LOG_H
 #include <stdbool.h>
 #include <stdint.h>
-#include "mintd/plugin.h"
+#include "base/str.h"
 
 void log_setup(uint32_t level, bool json);                 /* MINTD_ERROR..MINTD_DEBUG; at start and on reload */
 bool log_on(uint32_t level);
+uint32_t log_level(void);
+void log_mask(struct mintd_str, struct buf *);             /* appends it with every registered secret as *** */
 void log_secret(struct mintd_str value);                   /* mask this value (>= 4 bytes) from now on; copied */
 void log_close(void);                                      /* frees the registered secrets */
 void log_fields(uint32_t level, struct mintd_str msg, const struct mintd_field *f, uint32_t n);

@@ -11,6 +11,7 @@ struct loop; struct loop_timer; struct loop_watch; struct loop_dial; struct loop
 typedef void loop_fn(void *arg);
 typedef void loop_io_fn(void *arg, int fd, uint32_t events);          /* MINTD_IN, MINTD_OUT; dial: fd or -errno */
 
+const char *loop_backend(void);                                       /* what drives it, with its version */
 int      loop_new(struct loop **ret_loop);                            /* 0, -ENOMEM, -errno */
 /* 0, or the number of timers, watches, dials, signals, pools and posts still open: a leak; the loop is then not freed. */
 int      loop_free(struct loop *);

@@ -91,6 +91,13 @@ static void run_posts(uv_async_t *wake)
     }
 }
 
+const char *loop_backend(void)
+{
+    static char text[32];
+    snprintf(text, sizeof text, "libuv %s", uv_version_string());
+    return text;
+}
+
 int loop_new(struct loop **ret_loop)
 {
     struct loop *l = calloc(1, sizeof *l);

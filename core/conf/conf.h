@@ -124,4 +124,8 @@ void conf_plugin_dir(char *ret, size_t n);
 int  conf_check_reload(const struct conf *old, const struct conf *next, struct conf_errors *);
 /* -T: effective values with origins. An instance's options appear as written: print only what plug_configure found right. */
 void conf_print(const struct conf *, struct buf *);
+/* The same for programs: objects {"name", "value", "origin"}, a comma before each but the first of an array. An instance's own options
+ * are not among them: conf_opts_json has those. */
+void conf_json(const struct conf *, struct buf *);
+void conf_opts_json(const struct conf_opts *, const char *path, struct buf *);
 #endif

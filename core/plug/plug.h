@@ -81,4 +81,12 @@ void plug_call(struct plug_inst *, uint32_t op, const struct mintd_req *req, str
 void plug_call_rows(struct plug_inst *, uint32_t op, uint32_t flags, const void *op_arg, struct mintd_vec rows, struct arena *mem,
                     plug_fn *fn, void *arg);
 uint32_t plug_in_flight(const struct plug_inst *);
+
+/* ---- looking at instances (view.c) */
+void plug_each(const struct plug *, void (*fn)(void *arg, struct plug_inst *), void *arg);
+void plug_state_json(const struct plug_inst *, struct buf *);         /* {"name", "plugin", "version", "kind", "state", ...} */
+void plug_describe_json(const struct plug_inst *, struct buf *);      /* as --describe --json, and "instance": its state */
+void plug_options_json(const struct plug_inst *, struct buf *);       /* its effective options, as conf_json */
+void plug_why(const struct plug_inst *, struct buf *);                /* why it is not ready; empty: it is */
+int  plug_option(const struct plug_inst *, const char *name, struct mintd_str *ret);   /* a str or path; -ENOENT: none, or not set */
 #endif

@@ -1,5 +1,6 @@
 /* The op migrate: looks, applies what is missing, and (flags 4) writes an online copy. Each step is a transaction of its own; the last
- * one brings the triggers, so a database is never at the wanted version without them. Worker 0. */
+ * one brings the triggers, so a database is never at the wanted version without them. To apply is a matter of before the work begins: it
+ * takes the writer on any worker. To look and to copy reads, beside whoever writes. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -164,7 +165,7 @@ static void answer_schema(struct call *c)
 void op_migrate(void *self, struct mintd_op *op, const struct mintd_req *req)
 {
     struct call c;
-    if (!call_begin(&c, self, op, true, true)) return;
+    if (!call_begin(&c, self, op, req->flags & APPLY, true)) return;
     if (req->flags & COPY && !c.s->backup) { refuse(&c, MINTD_PERMANENT, "store.no_backup", "option backup names no file"); return; }
     int r = req->flags & APPLY ? apply(&c) : 0;
     if (!r && req->flags & APPLY) {

@@ -107,7 +107,7 @@ const struct mintd_plugin *mintd_plugin_v0(void)
 {
     static const struct mintd_plugin plugin = {
         .magic = MINTD_MAGIC, .size = sizeof plugin, .abi_major = MINTD_ABI_MAJOR, .abi_minor = MINTD_ABI_MINOR, .kind = MINTD_STORE,
-        .model = MINTD_WORKERS, .workers = 3, .serial_ops = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 4, .flags = MINTD_SIMULABLE,
+        .model = MINTD_WORKERS, .workers = 3, .serial_ops = 1 << 0 | 1 << 1 | 1 << 2, .flags = MINTD_SIMULABLE,
         .name = "store-sqlite", .version = "0.1.0", .summary = "the books in one SQLite database file",
         .opts = ROWS(opts, LEN(opts)), .metrics = ROWS(metrics, LEN(metrics)), .slugs = ROWS(slugs, LEN(slugs)),
         .ops = &ops, .check = check, .create = create, .start = op_start, .drain = op_drain, .destroy = destroy,

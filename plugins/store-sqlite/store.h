@@ -1,7 +1,7 @@
 /* store-sqlite, inside: the instance, its connections, one call in progress, and what the files offer each other.
  *
  * Threads: plugin.c runs on the loop (check, create, destroy); everything else on workers. The writer connection belongs to worker 0
- * (stage, commit, claim, migrate are serial there, and queries that land there use it too); worker i > 0 reads through its own.
+ * (stage, commit, claim are serial there, and queries that land there use it too); worker i > 0 reads through its own.
  *
  * Results inside: 0, or -EALREADY (a verdict was settled, undo the group), -EPERM (a named constraint refused: db.refused),
  * -EINVAL (the request is malformed: call.why), -ENOMEM, -EIO (SQLite failed: db.rc). */
