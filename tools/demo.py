@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""The talking half of tools/demo: is the port free, is the daemon ready, mint a file, show one ticket's history."""
+"""The talking half of tools/demo: is the port free, is the daemon ready, estimate, mint, what failed, retry, one history."""
 import http.client
 import json
 import os
@@ -94,7 +94,39 @@ class Progress:
         sys.stdout.flush()
 
 
-def mint(host, port, key_file, body_file):
+def settled(host, port, key, where, quiet=False):
+    """Follows the batch until every ticket is settled; its last description, or None and the reason is said."""
+    progress = None
+    while True:
+        status, _, text = call(host, port, key, "GET", where)
+        if status != 200:
+            fail(f"cannot follow {where}", status, text)
+            return None
+        batch = json.loads(text)
+        summary = batch["summary"]
+        done, failed = summary["succeeded"], summary["failed"]
+        progress = progress or Progress(summary["total"])
+        over = done + failed >= summary["total"]
+        if not quiet:
+            progress.show(done, failed, over)
+        if over:
+            return batch
+        time.sleep(0.1)
+
+
+def estimate(host, port, key_file, body_file):
+    with open(body_file, "rb") as file:
+        count = len(json.load(file)["tickets"])
+    path = f"/admin/batch-mint/estimate?count={count}"
+    status, _, text = call(host, port, read_key(key_file), "GET", path)
+    if status != 200:
+        return fail(f"GET {path}", status, text)
+    said = json.loads(text)
+    print(f"   {count} tickets: {said['amount']} {said['currency']}, {said['estimatedTimeSeconds']} s")
+    return 0
+
+
+def mint(host, port, key_file, body_file, place):
     key = read_key(key_file)
     with open(body_file, "rb") as file:
         body = file.read()
@@ -104,29 +136,58 @@ def mint(host, port, key_file, body_file):
     if status not in (200, 202):
         return fail("the batch was not accepted", status, text)
     where = headers.get("Location")
+    with open(place, "w", encoding="ascii") as file:
+        file.write(where)
     print(f"   accepted durably in {time.monotonic() - start:.3f} s: {where}")
-    progress = Progress(len(json.loads(body)["tickets"]))
-    while True:
-        status, headers, text = call(host, port, key, "GET", where)
-        if status != 200:
-            return fail(f"cannot follow {where}", status, text)
-        batch = json.loads(text)
-        summary = batch["summary"]
-        done, failed = summary["succeeded"], summary["failed"]
-        over = done + failed >= summary["total"]
-        progress.show(done, failed, over)
-        if over:
-            break
-        time.sleep(0.1)
+    batch = settled(host, port, key, where)
+    if not batch:
+        return 1
     took = time.monotonic() - start
-    print(f"   total {summary['total']}, succeeded {done}, failed {failed}, "
-          f"{took:.2f} s, {summary['total'] / took:.0f} tickets/s")
-    return 1 if failed else 0
+    summary = batch["summary"]
+    print(f"   total {summary['total']}, succeeded {summary['succeeded']}, failed {summary['failed']}, "
+          f"{took:.2f} s, {summary['total'] / took:.0f} tickets/s, fee {batch['fee']}")
+    return 0
 
 
-def history(host, port, key_file, body_file):
-    with open(body_file, "rb") as file:
-        ticket = json.load(file)["tickets"][0]["id"]
+def each_ticket(host, port, key, where):
+    """Every ticket of the batch, page by page."""
+    cursor = ""
+    while True:
+        status, _, text = call(host, port, key, "GET", f"{where}/tickets?limit=1000{cursor}")
+        if status != 200:
+            raise OSError(f"GET {where}/tickets: HTTP {status}: {text.strip()[:500]}")
+        page = json.loads(text)
+        yield from page["tickets"]
+        if not page.get("next"):
+            return
+        cursor = f"&cursor={page['next']}"
+
+
+def failed(host, port, key_file, where, wanted):
+    found = [ticket for ticket in each_ticket(host, port, read_key(key_file), where) if ticket["state"] != "minted"]
+    for ticket in found:
+        print(f"   {ticket['ticketId']}  {ticket['state']}  {ticket.get('code', '')}")
+    if len(found) != int(wanted):
+        print(f"demo: {len(found)} tickets failed, {wanted} were planted", file=sys.stderr)
+        return 1
+    return 0
+
+
+def retry(host, port, key_file, where, wanted):
+    key = read_key(key_file)
+    status, _, text = call(host, port, key, "POST", f"{where}/retry")
+    if status != 200:
+        return fail(f"POST {where}/retry", status, text)
+    print(f"   {json.loads(text)['tickets']} tickets in new transactions; what is minted is not touched")
+    batch = settled(host, port, key, where, quiet=True)
+    if not batch:
+        return 1
+    summary = batch["summary"]
+    print(f"   total {summary['total']}, succeeded {summary['succeeded']}, failed {summary['failed']}, fee {batch['fee']}")
+    return 1 if summary["failed"] or json.loads(text)["tickets"] != int(wanted) else 0
+
+
+def history(host, port, key_file, ticket):
     path = f"/admin/mints/{ticket}"
     status, _, text = call(host, port, read_key(key_file), "GET", path)
     if status != 200:
@@ -137,7 +198,8 @@ def history(host, port, key_file, body_file):
 
 
 def main():
-    commands = {"free-port": free_port, "wait-ready": wait_ready, "mint": mint, "history": history}
+    commands = {"free-port": free_port, "wait-ready": wait_ready, "estimate": estimate, "mint": mint, "failed": failed, "retry": retry,
+                "history": history}
     if len(sys.argv) < 2 or sys.argv[1] not in commands:
         print(f"usage: demo.py {'|'.join(commands)} ARGUMENTS", file=sys.stderr)
         return 2
