@@ -112,6 +112,7 @@ class World:
     def __init__(self, folder, **groups):
         config = Config("solana-like", **groups)
         config.api.setdefault("rate_wrong", "none")
+        config.store.setdefault("backup", os.path.join(folder, "copy.db"))
         config.chain["fail_names"] = ["Concert bad-0"]
         self.mintd = Daemon(folder, config)
 
@@ -134,16 +135,17 @@ class World:
 
 # ---- the document itself
 
-ROUTE = re.compile(r'^\s*\{ "([A-Z]+)",\s*"([^"]+)",\s*"([^"]+)",\s*SCOPE_([A-Z]+),\s*([^,]+),\s*(NULL|"[^"]*"),', re.M)
+ROUTE = re.compile(r'^\s*\{ "([A-Z]+)",\s*"([^"]+)",\s*"([^"]+)",\s*SCOPE_([A-Z]+),\s*([^,]+),\s*(\w+|"[^"]*"),', re.M)
 
 
 def table():
     """(method, path) -> name, scope, flags, query names; from the source that the daemon is built from."""
     with open(os.path.join(ROOT, "core", "api", "routes.c"), encoding="utf-8") as file:
         text = file.read()
+    names = {"NULL": "", **{name: words for name, words in re.findall(r'^#define (\w+) "([^"]*)"', text, re.M)}}
     rows = ROUTE.findall(text)
     equal(len(rows), len(re.findall(r'^\s*\{ "[A-Z]+",', text, re.M)), "a line of the route table cannot be read")
-    return {(method, path): (name, scope.lower(), flags, [] if query == "NULL" else query.strip('"').split())
+    return {(method, path): (name, scope.lower(), flags, names.get(query, query.strip('"')).split())
             for method, path, name, scope, flags, query in rows}
 
 
@@ -293,7 +295,28 @@ def every_page(world, operation):
     equal((answer.status, answer.code), (400, "query.cursor"))
 
 
-SCENES = {"batch_mint": a_batch, "batch_create": a_batch, "mint": ambiguous, "batches": every_page, "batch_tickets": every_page,
+def a_backup(world, operation):
+    equal(operation.held(world.ask(operation)).status, 200)
+    config = Config("solana-like")
+    with Daemon(os.path.join(world.mintd.folder, "other"), config).start() as mintd:
+        answer = operation.held(mintd.api().call("POST", "/v1/database/backup"))
+        equal((answer.status, answer.code), (409, "store.no_backup"))
+
+
+def a_reload(world, operation):
+    equal(operation.held(world.ask(operation)).status, 200)
+    path = world.mintd.config.path(world.mintd.folder)
+    with open(path, "a", encoding="utf-8") as file:
+        file.write("nonsense = 1;\n")
+    answer = operation.held(world.ask(operation))
+    equal((answer.status, answer.code, answer.json["mistakes"][0]["line"] > 1), (422, "config.invalid", True))
+    checked = OPERATIONS["config_check"].held(world.ask(OPERATIONS["config_check"])).json
+    equal((checked["valid"], len(checked["errors"])), (False, 1))
+
+
+SCENES = {"backup": a_backup, "config_reload": a_reload,
+          "batch_mint": a_batch, "batch_create": a_batch, "mint": ambiguous, "batches": every_page,
+          "batch_tickets": every_page,
           "openapi": lambda world, operation: equal(operation.held(world.ask(operation)).status, 200)}
 
 
@@ -316,7 +339,7 @@ def without_a_key_401(folder):
             equal(world.ask(operation, key=None).status == 401, operation.spec["x-scope"] != "open", operation.name)
 
 
-UNKNOWN = {"batch": "4711", "venue": "nowhere", "ticket": "nothing"}
+UNKNOWN = {"batch": "4711", "venue": "nowhere", "ticket": "nothing", "name": "nothing"}
 
 
 @test
