@@ -75,11 +75,17 @@ static int next_by_number(struct walk *w, struct found *ret)
 
 static int next_by_time(struct walk *w, struct found *ret)
 {
-    struct q q = q_open(w->c->db, w->a->q->venue ? SQL_MINTED_CHUNK_VENUE : SQL_MINTED_CHUNK);
+    int64_t venue = (int64_t)w->a->q->venue;
+    struct q q = q_open(w->c->db, venue ? SQL_MINTED_WITH_VENUE : SQL_MINTED_WITH);
     q_int(&q, w->key);
     q_int(&q, w->chunk + 1);
-    if (w->a->q->venue) q_int(&q, (int64_t)w->a->q->venue);
+    if (venue) q_int(&q, venue);
     int r = read_found(&q, ret);
+    if (r) return r;
+    q = q_open(w->c->db, venue ? SQL_MINTED_BEFORE_VENUE : SQL_MINTED_BEFORE);
+    q_int(&q, w->key);
+    if (venue) q_int(&q, venue);
+    r = read_found(&q, ret);
     if (r == 1) w->key = ret->minted_at;
     return r;
 }

@@ -132,9 +132,11 @@ SQL(STATE_OF, "SELECT state FROM chunks WHERE id = ?1")
 #define FOUND "SELECT id, n, origin, state, collection, venue, request, minted_at FROM chunks WHERE "
 #define OF_EVENT(col) "?3 IS NULL OR CASE WHEN json_valid(" col ") THEN CAST(json_extract(" col ", '$.eventId') AS TEXT) = ?3 END"
 SQL(NEWEST_CHUNK, FOUND "id < ?1 ORDER BY id DESC LIMIT 1")
-SQL(MINTED_CHUNK, FOUND "minted_at IS NOT NULL AND kind = 0 AND (minted_at, id) < (?1, ?2) ORDER BY minted_at DESC, id DESC LIMIT 1")
-SQL(MINTED_CHUNK_VENUE, FOUND "minted_at IS NOT NULL AND kind = 0 AND venue = ?3 AND (minted_at, id) < (?1, ?2) "
-    "ORDER BY minted_at DESC, id DESC LIMIT 1")
+/* Those of one commit were minted in the same millisecond: the rest of it first, then the time before. */
+SQL(MINTED_WITH, FOUND "kind = 0 AND minted_at = ?1 AND id < ?2 ORDER BY id DESC LIMIT 1")
+SQL(MINTED_BEFORE, FOUND "kind = 0 AND minted_at < ?1 ORDER BY minted_at DESC, id DESC LIMIT 1")
+SQL(MINTED_WITH_VENUE, FOUND "kind = 0 AND venue = ?3 AND minted_at = ?1 AND id < ?2 ORDER BY id DESC LIMIT 1")
+SQL(MINTED_BEFORE_VENUE, FOUND "kind = 0 AND venue = ?2 AND minted_at < ?1 ORDER BY minted_at DESC, id DESC LIMIT 1")
 SQL(TROUBLED_CHUNK, FOUND "problem IS NOT NULL AND kind = 0 AND venue = ?1 AND id < ?2 ORDER BY id DESC LIMIT 1")
 SQL(TROUBLED_VENUE, "SELECT min(venue) FROM chunks WHERE problem IS NOT NULL AND kind = 0 AND venue > ?1")
 SQL(SEATS_HOME, "SELECT id, id - ?1, " OF_EVENT("extra") " FROM items WHERE id >= ?1 AND id < ?1 + ?2 ORDER BY id DESC")

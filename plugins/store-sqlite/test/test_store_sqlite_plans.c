@@ -23,7 +23,7 @@ static void plans(void **state)
 {
     (void)state;
     static const char *const big[] = { "SCAN chunks", "SCAN items", "SCAN attempts", "SCAN events", "SCAN item_moves", "SCAN requests", "SCAN r",
-        "SCAN i ", "SCAN m ", "SCAN proofs", "SCAN spend", "SCAN counters" };
+        "SCAN i ", "SCAN m ", "SCAN proofs", "SCAN spend", "SCAN counters", "SCAN api_keys", "SCAN reconciliation_reports" };
     struct fix f;
     fix_world(&f, "plans.db");
     int failed = 0;
@@ -43,6 +43,45 @@ static void plans(void **state)
         sqlite3_finalize(st);
     }
     assert_int_equal(failed, 0);
+    fix_free(&f);
+}
+
+/* Where a list promises to go straight to its place: exactly this way, and nothing is sorted. */
+static const struct { const char *name, *plan; } straight[] = {
+    { "NEWEST_CHUNK", "SEARCH chunks USING INTEGER PRIMARY KEY (rowid<?)" },
+    { "MINTED_WITH", "SEARCH chunks USING INDEX chunks_minted_any (minted_at=? AND id<?)" },
+    { "MINTED_BEFORE", "SEARCH chunks USING INDEX chunks_minted_any (minted_at<?)" },
+    { "MINTED_WITH_VENUE", "SEARCH chunks USING INDEX chunks_minted (venue=? AND minted_at=? AND id<?)" },
+    { "MINTED_BEFORE_VENUE", "SEARCH chunks USING INDEX chunks_minted (venue=? AND minted_at<?)" },
+    { "TROUBLED_CHUNK", "SEARCH chunks USING INDEX chunks_troubled (venue=? AND id<?)" },
+    { "TROUBLED_VENUE", "SEARCH chunks USING INDEX chunks_troubled (venue>?)" },
+    { "SEATS_HOME", "SEARCH items USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)" },
+    { "LIST_EVENTS", "SEARCH events USING PRIMARY KEY ((slot,seq)>(?,?))" },
+    { "LIST_EVENTS_SLOT", "SEARCH events USING PRIMARY KEY (slot=? AND seq>?)" },
+    { "LIST_EVENTS_REQUEST", "SEARCH events USING INDEX events_request (request=? AND (slot,seq)>(?,?))" },
+    { "LIST_ITEMS_TICKET", "SEARCH items USING COVERING INDEX sqlite_autoindex_items_1 (ticket=?)" },
+    { "LIST_REQUESTS_VENUE", "SEARCH requests USING INDEX requests_listed (venue=? AND id<?)" },
+    { "LIST_REPORTS", "SEARCH reconciliation_reports USING INTEGER PRIMARY KEY (rowid<?)" },
+};
+
+static void lists_go_straight(void **state)
+{
+    (void)state;
+    struct fix f;
+    fix_world(&f, "straight.db");
+    for (size_t i = 0; i < ARRAY_LEN(straight); i++) {
+        size_t k = 0;
+        while (k < ARRAY_LEN(statements) && strcmp(statements[k].name, straight[i].name)) k++;
+        assert_true(k < ARRAY_LEN(statements));
+        sqlite3_stmt *st = NULL;
+        char sql[2048];
+        snprintf(sql, sizeof sql, "EXPLAIN QUERY PLAN %s", statements[k].text);
+        assert_int_equal(sqlite3_prepare_v2(raw(&f), sql, -1, &st, NULL), SQLITE_OK);
+        assert_int_equal(sqlite3_step(st), SQLITE_ROW);
+        assert_string_equal(sqlite3_column_text(st, 3), straight[i].plan);
+        assert_int_equal(sqlite3_step(st), SQLITE_DONE);
+        sqlite3_finalize(st);
+    }
     fix_free(&f);
 }
 
@@ -176,6 +215,6 @@ static int gone(void **state) { (void)state; tmp_clean(); return 0; }
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = { cmocka_unit_test(plans), cmocka_unit_test(triggers_do_not_grow), cmocka_unit_test(costs) };
+    const struct CMUnitTest tests[] = { cmocka_unit_test(plans), cmocka_unit_test(lists_go_straight), cmocka_unit_test(triggers_do_not_grow), cmocka_unit_test(costs) };
     return cmocka_run_group_tests(tests, NULL, gone);
 }
