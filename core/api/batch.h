@@ -17,9 +17,22 @@ bool batch_settled(const struct batch_view *);              /* every seat is ter
 void batch_view_put(struct buf *, const struct batch_view *);              /* the JSON object */
 int  batch_id(struct call *, struct mintd_str, uint64_t *ret);             /* -EINVAL: answered with 404 */
 
-/* The seed's answer of a settled batch; or the 202 when it is not settled. replayed: Idempotency-Replayed: true. */
-void batch_answer(struct call *, uint64_t request, bool replayed, const char *preference);
-void batch_accepted(struct call *, uint64_t request, uint64_t n_items, const char *state, bool replayed, const char *preference);
+/* What a request for tickets came to: a batch of its own, tickets that earlier batches have, or both. */
+struct batch_reply {
+    uint64_t request, place;                   /* the batch whose tickets are all of this request; the one it is shown as. 0: none */
+    uint64_t total, known;                     /* tickets of the request; of those, accepted earlier */
+    const uint64_t *ids; uint32_t n_ids;       /* items of the known ones; fewer than known: too many to list */
+    const uint64_t *batches; uint32_t n_batches;           /* that have them; the first hundred */
+    bool replayed;                             /* Idempotency-Replayed: true */
+    const char *preference;                    /* Preference-Applied; empty: none */
+};
+/* From the intake's verdict (accepted, replayed, known); copied into the call's memory. false: no memory, answered. */
+bool batch_reply_of(struct call *, const struct pipe_result *, const char *preference, struct batch_reply *ret);
+/* The seed's answer once every ticket is settled; 202 before that. The reply lives as long as the call. */
+void batch_answer(struct call *, const struct batch_reply *);
+void batch_accepted(struct call *, const struct batch_reply *, const char *state);
+/* 409 with a pointer for each ticket that was accepted before with other content. */
+void batch_conflict(struct call *, const struct pipe_result *);
 
 /* routes */
 void batch_post(struct call *);

@@ -21,8 +21,10 @@ struct post {
     struct buf kept;                           /* the whole body while it may have to be read again */
     struct loop_timer *turn;
     size_t at;                                 /* of kept, in a second reading */
-    uint64_t received, wait_ms, request, n_items;
-    bool streamed, again, paused, stopped, accepted, replayed;
+    uint64_t received, wait_ms, until_ms;
+    struct batch_reply reply;
+    uint32_t waited;                           /* batches of known tickets that were waited for */
+    bool streamed, again, paused, stopped, accepted, own_done;
     struct mintd_str key;
     char preference[40];                       /* Preference-Applied; empty: none */
 };
@@ -71,45 +73,44 @@ static void take_preference(struct post *p, const char *s)
 
 /* ---- the intake's answers */
 
+static void wait_on(struct call *c);
+
 static void followed(struct call *c, bool done)
 {
     struct post *p = c->state;
     p->wait = NULL;
     if (!call_open(c)) return;
-    if (done) batch_answer(c, p->request, p->replayed, p->preference);
-    else batch_accepted(c, p->request, p->n_items, "running", p->replayed, p->preference);
+    if (done) wait_on(c);
+    else batch_accepted(c, &p->reply, "running");
 }
 
 static void on_wait(void *arg, bool done) { followed(arg, done); }
 
+/* One batch after the other, its own first, until all that the answer lists is settled or the time is over. */
+static void wait_on(struct call *c)
+{
+    struct post *p = c->state;
+    uint64_t now = loop_now_ms(c->api->loop), next = 0;
+    bool known = p->reply.known == p->reply.n_ids;
+    if (p->reply.request && !p->own_done) next = p->reply.request;
+    else if (known && p->waited < p->reply.n_batches) next = p->reply.batches[p->waited++];
+    p->own_done = true;
+    if (!next) return batch_answer(c, &p->reply);
+    p->wait = pipe_wait(c->api->pipe, next, p->until_ms > now ? p->until_ms - now : 0, on_wait, c);
+    if (!p->wait) call_memory(c);
+}
+
 static void accepted(struct call *c, const struct pipe_result *r)
 {
     struct post *p = c->state;
-    p->request = r->request;
-    p->n_items = r->n_items;
-    p->replayed = r->verdict == PIPE_REPLAYED;
     p->accepted = true;
-    if (!p->replayed) stats_accepted(c->api->stats, r->request, r->n_items, c->started_us);
+    if (!batch_reply_of(c, r, p->preference, &p->reply)) return;
+    if (r->verdict == PIPE_ACCEPTED) stats_accepted(c->api->stats, r->request, r->n_items - r->known, c->started_us);
     CRASH("api.accept.before_reply");
-    if (p->wait_ms && r->n_items <= c->api->conf->api.sync_items && !c->api->draining)
-        p->wait = pipe_wait(c->api->pipe, r->request, p->wait_ms, on_wait, c);
-    if (!p->wait && call_open(c)) batch_accepted(c, r->request, r->n_items, "accepted", p->replayed, p->preference);
-}
-
-static void taken(struct call *c, const struct pipe_result *r)
-{
-    char members[64];
-    struct buf detail = { 0 };
-    buf_puts(&detail, "ticket ");
-    buf_json(&detail, r->ticket);
-    buf_printf(&detail, " belongs to batch %" PRIu64 " already; nothing of this request was accepted", r->request);
-    snprintf(members, sizeof members, ",\"batchId\":\"%" PRIu64 "\"", r->request);
-    char pointer[160];
-    snprintf(pointer, sizeof pointer, STR_FMT, STR_ARG(r->pointer.n ? r->pointer : S("/tickets")));
-    if (detail.bad) call_memory(c);
-    else call_problem(c, &(struct problem){ .status = 409, .code = "ticket.exists", .pointer = pointer, .members = members },
-                      STR_FMT, STR_ARG(detail));
-    buf_free(&detail);
+    if (!call_open(c)) return;
+    p->until_ms = loop_now_ms(c->api->loop) + p->wait_ms;
+    if (p->wait_ms && r->n_items <= c->api->conf->api.sync_items && !c->api->draining) wait_on(c);
+    else batch_accepted(c, &p->reply, "accepted");
 }
 
 static const char *static_code(struct call *c, struct mintd_str code, const char *dflt)
@@ -127,8 +128,10 @@ static void on_verdict(void *arg, const struct pipe_result *r)
     ((struct post *)c->state)->stopped = true;
     if (!call_open(c)) return;
     switch (r->verdict) {
-    case PIPE_ACCEPTED: case PIPE_REPLAYED:
+    case PIPE_ACCEPTED: case PIPE_REPLAYED: case PIPE_KNOWN:
         accepted(c, r);
+        return;
+    case PIPE_PLANNED:
         return;
     case PIPE_OTHER_BODY:
         call_problem(c, &(struct problem){ .status = 422, .code = "idempotency.other_body" },
@@ -139,7 +142,7 @@ static void on_verdict(void *arg, const struct pipe_result *r)
                      "a request with this Idempotency-Key or one of these tickets is being taken in; ask again later");
         return;
     case PIPE_TICKET_TAKEN:
-        taken(c, r);
+        batch_conflict(c, r);
         return;
     case PIPE_BAD:
         call_problem(c, &(struct problem){ .status = 422, .code = static_code(c, r->code, "body.refused"), .pointer = pointer },

@@ -8,32 +8,86 @@
 struct page { struct page *next; const struct mintd_res *res; };
 struct pages { struct page *first, **last; };
 struct settle {
-    const struct mintd_db_request *request;
-    struct pages chunks, items;                /* each in the order of ids */
+    const struct batch_reply *reply;
+    const struct mintd_db_request *request;    /* the one whose times count */
+    struct pages chunks, items;                /* each in the order of ids: first those of the batch, then those of the known tickets */
+    struct page **known;                       /* where the known ones begin in items */
+    uint64_t *ids; uint32_t n_ids, at;         /* of the rows being read by their ids, a block at a time */
     int64_t minted_at;                         /* the latest */
-    bool replayed;
-    const char *preference;
 };
+enum { BLOCK = 1000 };
 
 static void put_location(uint64_t request, char ret[48]) { snprintf(ret, 48, "/v1/batches/%" PRIu64, request); }
 
-static void reply(struct call *c, unsigned status, uint64_t request, bool replayed, const char *preference, struct buf *b)
+static void reply(struct call *c, unsigned status, const struct batch_reply *r, struct buf *b)
 {
     char where[48];
-    put_location(request, where);
-    const struct http_header headers[] = { { "Location", where }, { "Idempotency-Replayed", replayed ? "true" : NULL },
-                                           { "Preference-Applied", *preference ? preference : NULL }, { NULL, NULL } };
+    put_location(r->place, where);
+    const struct http_header headers[] = { { "Location", r->place ? where : NULL }, { "Idempotency-Replayed", r->replayed ? "true" : NULL },
+                                           { "Preference-Applied", *r->preference ? r->preference : NULL }, { NULL, NULL } };
     call_json(c, status, b, headers);
 }
 
-void batch_accepted(struct call *c, uint64_t request, uint64_t n_items, const char *state, bool replayed, const char *preference)
+/* How many tickets earlier batches have, and which those are; nothing for a request of new tickets. */
+static void put_known(struct buf *b, const struct batch_reply *r)
+{
+    if (!r->known) return;
+    buf_printf(b, ",\"known\":%" PRIu64 ",\"batches\":[", r->known);
+    for (uint32_t i = 0; i < r->n_batches; i++) buf_printf(b, "%s\"%" PRIu64 "\"", i ? "," : "", r->batches[i]);
+    buf_puts(b, "]");
+}
+
+void batch_accepted(struct call *c, const struct batch_reply *r, const char *state)
 {
     char where[48];
     struct buf b = { 0 };
-    put_location(request, where);
-    buf_printf(&b, "{\"batchId\":\"%" PRIu64 "\",\"state\":\"%s\",\"total\":%" PRIu64 ",\"links\":{\"self\":\"%s\",\"tickets\":\"%s/tickets\"}}\n",
-               request, state, n_items, where, where);
-    reply(c, 202, request, replayed, preference, &b);
+    put_location(r->place, where);
+    buf_puts(&b, "{");
+    if (r->place) buf_printf(&b, "\"batchId\":\"%" PRIu64 "\",", r->place);
+    buf_printf(&b, "\"state\":\"%s\",\"total\":%" PRIu64, state, r->total);
+    put_known(&b, r);
+    if (r->place) buf_printf(&b, ",\"links\":{\"self\":\"%s\",\"tickets\":\"%s/tickets\"}", where, where);
+    buf_puts(&b, "}\n");
+    reply(c, 202, r, &b);
+}
+
+bool batch_reply_of(struct call *c, const struct pipe_result *r, const char *preference, struct batch_reply *ret)
+{
+    bool whole = r->verdict != PIPE_KNOWN;
+    *ret = (struct batch_reply){ .request = whole ? r->request : 0, .place = r->request, .total = r->n_items, .known = r->known,
+        .ids = arena_copy(c->mem, r->known_ids, r->n_known_ids * sizeof(uint64_t)), .n_ids = r->n_known_ids,
+        .batches = arena_copy(c->mem, r->batches, r->n_batches * sizeof(uint64_t)), .n_batches = r->n_batches,
+        .replayed = r->verdict != PIPE_ACCEPTED, .preference = preference };
+    bool ok = (ret->ids || !ret->n_ids) && (ret->batches || !ret->n_batches);
+    if (!ok) call_memory(c);
+    return ok;
+}
+
+/* ---- tickets with other content */
+
+void batch_conflict(struct call *c, const struct pipe_result *r)
+{
+    struct buf errors = { 0 }, detail = { 0 };
+    char members[80];
+    uint64_t n = r->n_conflicts, shown = 0;
+    for (; shown < n && shown < 100; shown++) {
+        const struct pipe_conflict *k = &r->conflicts[shown];
+        buf_printf(&errors, "%s{\"pointer\":\"/tickets/%" PRIu64 "\",\"code\":\"ticket.exists\",\"detail\":\"batch %" PRIu64
+                   " has it with %s\",\"ticketId\":", shown ? "," : "", k->place, k->request, k->what);
+        buf_json(&errors, k->ticket);
+        buf_printf(&errors, ",\"batchId\":\"%" PRIu64 "\"}", k->request);
+    }
+    buf_puts(&detail, "ticket ");
+    buf_json(&detail, n ? r->conflicts[0].ticket : S(""));
+    buf_printf(&detail, " belongs to batch %" PRIu64 " already, with other content", r->request);
+    if (n > 1) buf_printf(&detail, ", and %" PRIu64 " more are known likewise", n - 1);
+    buf_puts(&detail, "; nothing of this request was accepted");
+    snprintf(members, sizeof members, ",\"batchId\":\"%" PRIu64 "\",\"conflicts\":%" PRIu64, r->request, n);
+    if (errors.bad || detail.bad) call_memory(c);
+    else call_problem(c, &(struct problem){ .status = 409, .code = "ticket.exists", .errors = buf_view(&errors), .members = members },
+                      STR_FMT, STR_ARG(detail));
+    buf_free(&errors);
+    buf_free(&detail);
 }
 
 /* ---- the document */
@@ -116,7 +170,7 @@ static bool is_settled(const struct settle *s)
 static void answer(struct call *c, struct settle *s)
 {
     struct buf b = { 0 };
-    uint64_t id = s->request->id;
+    const struct batch_reply *r = s->reply;
     buf_puts(&b, "{\"successful\":");
     uint64_t done = put_items(&b, s, true);
     buf_puts(&b, ",\"failed\":");
@@ -124,23 +178,19 @@ static void answer(struct call *c, struct settle *s)
     double seconds = duration(c, s);
     buf_printf(&b, ",\"summary\":{\"total\":%" PRIu64 ",\"succeeded\":%" PRIu64 ",\"failed\":%" PRIu64
                ",\"totalDuration\":%.3f,\"avgDuration\":%.4f}", total, done, failed, seconds, total ? seconds / (double)total : 0);
-    buf_printf(&b, ",\"batchId\":\"%" PRIu64 "\",\"state\":\"%s\"}\n", id, !failed ? "completed" : done ? "partial" : "failed");
-    reply(c, 200, id, s->replayed, s->preference, &b);
+    if (r->place) buf_printf(&b, ",\"batchId\":\"%" PRIu64 "\"", r->place);
+    put_known(&b, r);
+    buf_printf(&b, ",\"state\":\"%s\"}\n", !failed ? "completed" : done ? "partial" : "failed");
+    reply(c, 200, r, &b);
 }
 
 static void finish(struct call *c, struct settle *s)
 {
-    if (is_settled(s)) answer(c, s);
-    else batch_accepted(c, s->request->id, s->request->n_items, "running", s->replayed, s->preference);
+    if (s->reply->known == s->reply->n_ids && is_settled(s)) answer(c, s);
+    else batch_accepted(c, s->reply, "running");
 }
 
 /* ---- reading, page by page */
-
-static void query_page(struct call *c, uint32_t kind, struct mintd_str cursor, call_rows_fn *fn)
-{
-    const struct settle *s = c->load;
-    call_query(c, &(struct mintd_query){ .kind = kind, .request = s->request->id, .max = 10000, .cursor = cursor }, 0, fn);
-}
 
 static bool add_page(struct call *c, struct pages *to, const struct mintd_res *res)
 {
@@ -152,21 +202,95 @@ static bool add_page(struct call *c, struct pages *to, const struct mintd_res *r
     return true;
 }
 
+static bool add_chunks(struct call *c, const struct mintd_res *res)
+{
+    struct settle *s = c->load;
+    const struct mintd_db_chunk *chunk = res->rows.p;
+    for (uint32_t i = 0; i < res->rows.n; i++)
+        if (chunk[i].kind == MINTD_MINT && chunk[i].request == s->request->id && chunk[i].minted_at > s->minted_at)
+            s->minted_at = chunk[i].minted_at;
+    return add_page(c, &s->chunks, res);
+}
+
+/* ---- the known tickets: their items by id, then the chunks these are in */
+
+static void query_block(struct call *c, uint32_t kind, struct mintd_str cursor, call_rows_fn *fn)
+{
+    const struct settle *s = c->load;
+    uint32_t left = s->n_ids - s->at;
+    call_query(c, &(struct mintd_query){ .kind = kind, .ids = VEC(s->ids + s->at, left < BLOCK ? left : BLOCK), .max = BLOCK,
+                                         .cursor = cursor }, 0, fn);
+}
+
+static void on_known_chunks(struct call *c, const struct mintd_res *res)
+{
+    struct settle *s = c->load;
+    if (!add_chunks(c, res)) return;
+    if (!res->next.n) s->at += BLOCK;
+    if (res->next.n || s->at < s->n_ids) query_block(c, MINTD_DB_CHUNK, res->next, on_known_chunks);
+    else finish(c, s);
+}
+
+static int by_value(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+static void query_known_chunks(struct call *c, struct settle *s)
+{
+    uint32_t n = 0, kept = 0;
+    uint64_t *ids = arena_array(c->mem, s->n_ids, sizeof *ids);
+    if (!ids) return call_memory(c);
+    for (const struct page *p = *s->known; p; p = p->next)
+        for (uint32_t i = 0; i < p->res->rows.n && n < s->n_ids; i++) ids[n++] = ((const struct mintd_db_item *)p->res->rows.p)[i].chunk;
+    qsort(ids, n, sizeof *ids, by_value);
+    for (uint32_t i = 0; i < n; i++) if (!kept || ids[kept - 1] != ids[i]) ids[kept++] = ids[i];
+    s->ids = ids;
+    s->n_ids = kept;
+    s->at = 0;
+    if (kept) query_block(c, MINTD_DB_CHUNK, (struct mintd_str){ NULL, 0 }, on_known_chunks);
+    else finish(c, s);
+}
+
+static void on_known_items(struct call *c, const struct mintd_res *res)
+{
+    struct settle *s = c->load;
+    if (!add_page(c, &s->items, res)) return;
+    if (!res->next.n) s->at += BLOCK;
+    if (res->next.n || s->at < s->n_ids) query_block(c, MINTD_DB_ITEM, res->next, on_known_items);
+    else query_known_chunks(c, s);
+}
+
+static void query_known(struct call *c, struct settle *s)
+{
+    s->known = s->items.last;
+    s->ids = arena_copy(c->mem, s->reply->ids, s->reply->n_ids * sizeof(uint64_t));
+    s->n_ids = s->reply->n_ids;
+    if (s->n_ids && !s->ids) return call_memory(c);
+    if (s->n_ids) query_block(c, MINTD_DB_ITEM, (struct mintd_str){ NULL, 0 }, on_known_items);
+    else finish(c, s);
+}
+
+/* ---- the batch: its chunks, then its items */
+
+static void query_page(struct call *c, uint32_t kind, struct mintd_str cursor, call_rows_fn *fn)
+{
+    const struct settle *s = c->load;
+    call_query(c, &(struct mintd_query){ .kind = kind, .request = s->reply->request, .max = 10000, .cursor = cursor }, 0, fn);
+}
+
 static void on_items(struct call *c, const struct mintd_res *res)
 {
     struct settle *s = c->load;
     if (!add_page(c, &s->items, res)) return;
     if (res->next.n) query_page(c, MINTD_DB_ITEM, res->next, on_items);
-    else finish(c, s);
+    else query_known(c, s);
 }
 
 static void on_chunks(struct call *c, const struct mintd_res *res)
 {
-    struct settle *s = c->load;
-    const struct mintd_db_chunk *chunk = res->rows.p;
-    for (uint32_t i = 0; i < res->rows.n; i++)
-        if (chunk[i].kind == MINTD_MINT && chunk[i].minted_at > s->minted_at) s->minted_at = chunk[i].minted_at;
-    if (!add_page(c, &s->chunks, res)) return;
+    if (!add_chunks(c, res)) return;
     if (res->next.n) query_page(c, MINTD_DB_CHUNK, res->next, on_chunks);
     else query_page(c, MINTD_DB_ITEM, (struct mintd_str){ NULL, 0 }, on_items);
 }
@@ -175,18 +299,27 @@ static void on_request(struct call *c, const struct mintd_res *res)
 {
     struct settle *s = c->load;
     s->request = res->rows.p;
-    if (res->rows.n) query_page(c, MINTD_DB_CHUNK, (struct mintd_str){ NULL, 0 }, on_chunks);
-    else call_problem(c, &(struct problem){ .status = 500, .code = "store.lost" }, "the store does not show the accepted batch");
+    if (!res->rows.n) call_problem(c, &(struct problem){ .status = 500, .code = "store.lost" }, "the store does not show the accepted batch");
+    else if (s->reply->request) query_page(c, MINTD_DB_CHUNK, (struct mintd_str){ NULL, 0 }, on_chunks);
+    else query_known(c, s);
 }
 
-void batch_answer(struct call *c, uint64_t request, bool replayed, const char *preference)
+/* The times are those of the batch; of known tickets alone, those of the newest batch that has some. */
+static uint64_t timed_by(const struct batch_reply *r)
+{
+    uint64_t newest = r->place;
+    for (uint32_t i = 0; !r->place && i < r->n_batches; i++) if (r->batches[i] > newest) newest = r->batches[i];
+    return newest;
+}
+
+void batch_answer(struct call *c, const struct batch_reply *r)
 {
     struct settle *s = arena_alloc(c->mem, sizeof *s);
     if (!s) return call_memory(c);
+    uint64_t request = timed_by(r);
     s->chunks.last = &s->chunks.first;
     s->items.last = &s->items.first;
-    s->replayed = replayed;
-    s->preference = preference;
+    s->reply = r;
     c->load = s;
     call_query(c, &(struct mintd_query){ .kind = MINTD_DB_REQUEST, .ids = VEC(&request, 1) }, 0, on_request);
 }

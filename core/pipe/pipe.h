@@ -42,19 +42,36 @@ struct pipe_open {
     struct mintd_str idem_key;                   /* empty: the core makes one */
     struct mintd_str request_id;                 /* of the caller's request: letters, digits, . _ -; goes into log, options, event */
     bool     streamed;                           /* the body may exceed conf.intake_memory: stage in slabs */
+    bool     dry;                                /* judge and plan, change nothing */
 };
 enum pipe_verdict {
     PIPE_ACCEPTED,           /* sealed: `request` is the promise */
     PIPE_REPLAYED,           /* same key, same body: `request` is the earlier one */
+    PIPE_KNOWN,              /* every ticket was accepted before with the same content: no new request; `request`: the one that has all, or 0 */
+    PIPE_PLANNED,            /* a dry run came through: `plan` */
     PIPE_OTHER_BODY,         /* same key, other body (422) */
     PIPE_IN_PROGRESS,        /* same key or ticket under an OPEN request (409 + Retry-After) */
-    PIPE_TICKET_TAKEN,       /* `request` has it; `ticket` names it (409) */
+    PIPE_TICKET_TAKEN,       /* `conflicts`: tickets accepted before with other content; nothing was accepted (409) */
     PIPE_BAD,                /* the caller's fault: `code` slug, `pointer`, `msg` (400 / 422) */
     PIPE_BUSY,               /* not now: store down, lease lost, disk full, draining (503 + retry_ms) */
 };
-struct pipe_result {
-    enum pipe_verdict verdict; uint64_t request, n_items, retry_ms;
-    struct mintd_str ticket, code, pointer, msg; /* live during the callback */
+struct pipe_conflict { uint64_t place, request; struct mintd_str ticket; const char *what; };      /* place in the body, from 0 */
+struct pipe_plan_col { struct mintd_str name; uint64_t tickets; bool exists; };
+struct pipe_plan {                               /* of the tickets that are new; cols: the first of the collections */
+    struct mintd_str pipeline;
+    uint64_t transactions, collections, new_collections;
+    const struct pipe_plan_col *cols; uint32_t n_cols;
+};
+struct pipe_result {                             /* lives until pipe_intake_close */
+    enum pipe_verdict verdict; uint64_t request, n_items, retry_ms;        /* n_items: tickets of the body */
+    struct mintd_str code, pointer, msg;
+    uint64_t place;                              /* PIPE_BAD: the ticket concerned, UINT64_MAX: none */
+    /* tickets accepted before with the same content; they are not in `request` unless it is a replay of theirs. known_ids: their items,
+     * none when there are more than api.sync_items; batches: their requests, the first 100 */
+    uint64_t known; const uint64_t *known_ids; uint32_t n_known_ids;
+    const uint64_t *batches; uint32_t n_batches; bool more_batches;
+    const struct pipe_conflict *conflicts; uint64_t n_conflicts;           /* the first 100 of n_conflicts */
+    const struct pipe_plan *plan;
 };
 typedef void pipe_intake_fn(void *arg, const struct pipe_result *);
 /* fn is called exactly once: at the first refusal (the intake is then over, further calls are ignored until close) or with the

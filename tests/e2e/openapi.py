@@ -268,6 +268,10 @@ def a_batch(world, operation):
     later = operation.held(world.ask(operation, body=batch(venue, tickets("later", 2)),
                                      headers={"Prefer": "respond-async", "Idempotency-Key": f"{operation.name}-2"}))
     equal((later.status, later.headers["Preference-Applied"]), (202, "respond-async"))
+    known = operation.held(world.ask(operation, body=batch(venue, tickets("later", 3))))
+    equal((known.status, known.json["known"], len(known.json["batches"])), (200, 2, 1))
+    known = operation.held(world.ask(operation, body=batch(venue, tickets("later", 3)), headers={"Prefer": "respond-async"}))
+    equal((known.status, known.json["known"], "batchId" in known.json), (202, 3, False))
     other = operation.held(world.ask(operation, body=batch(venue, tickets("other", 1)), headers={"Idempotency-Key": f"{operation.name}-1"}))
     equal((other.status, other.code), (422, "idempotency.other_body"))
     taken = operation.held(world.ask(operation, body=batch(venue, tickets("later", 1, pad=5))))

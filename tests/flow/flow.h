@@ -34,6 +34,11 @@ bool  flow_until(struct flow *, bool (*done)(struct flow *), uint64_t ms);
 struct flow_answer { enum pipe_verdict verdict; uint64_t request; char code[64], ticket[64]; };
 struct flow_answer flow_submit(struct flow *, const char *venue, const char *prefix, unsigned n, const char *owner);
 uint64_t flow_accept(struct flow *, const char *venue, const char *prefix, unsigned n, const char *owner);  /* asserts it */
+/* Tickets PREFIX-from .. PREFIX-(from + n - 1) with the tier given; key NULL: none. once: whatever the first answer is. */
+struct flow_post { const char *venue, *key, *prefix, *tier, *owner, *collection; unsigned from, n; bool streamed, dry, once, twice; };   /* twice: the first stands at the end again */
+struct flow_posted { enum pipe_verdict verdict; uint64_t request, known, conflicts, place, transactions, collections, new_collections;
+    unsigned n_ids, n_batches; char code[64], pointer[80], what[64]; };
+struct flow_posted flow_post(struct flow *, const struct flow_post *);
 void  flow_cancel(struct flow *, uint64_t request);
 uint64_t flow_retry(struct flow *, uint64_t request);      /* items affected */
 bool  flow_all_settled(struct flow *);                     /* every sealed request is finished, by the store */
