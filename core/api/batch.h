@@ -15,6 +15,7 @@ void batch_view_load(struct call *, struct batch_view *, bool chunks, void (*fn)
 const char *batch_state(const struct batch_view *);
 bool batch_settled(const struct batch_view *);              /* every seat is terminal */
 void batch_view_put(struct buf *, const struct batch_view *);              /* the JSON object */
+void batch_view_members(struct buf *, const struct batch_view *);          /* without its braces */
 int  batch_id(struct call *, struct mintd_str, uint64_t *ret);             /* -EINVAL: answered with 404 */
 
 /* What a request for tickets came to: a batch of its own, tickets that earlier batches have, or both. */
@@ -43,6 +44,8 @@ void batch_drain(struct call *);
 void batch_get(struct call *);
 void batch_tickets(struct call *);
 void batch_list(struct call *);
+void ticket_list(struct call *);
+void mint_list(struct call *);
 void batch_cancel(struct call *);
 void batch_retry(struct call *);
 void ticket_by_venue(struct call *);

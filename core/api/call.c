@@ -6,11 +6,14 @@
 #include <stdlib.h>
 #include <strings.h>
 #include <time.h>
+#include <sodium.h>
+#include "api/accept.h"
 #include "api/call.h"
+#include "api/gzip.h"
 #include "api/serve.h"
 #include "base/log.h"
 
-enum { HEADERS = 16 };
+enum { HEADERS = 18, TAG_TEXT = 32 };
 
 /* ---- life */
 
@@ -32,6 +35,8 @@ void call_unref(struct call *c)
 {
     struct api *api = c->api;
     if (--c->refs) return;
+    if (c->release) c->release(c);
+    gzip_free(c->gzip);
     call_forget(c, NULL);
     list_del(&c->link);
     api->n_calls--;
@@ -80,10 +85,36 @@ static void fill_headers(const struct call *c, const char *type, const struct ht
     ret[n++] = (struct http_header){ "Content-Type", type };
     ret[n++] = (struct http_header){ "X-Request-Id", c->id };
     ret[n++] = (struct http_header){ "Cache-Control", "no-store" };
+    ret[n++] = (struct http_header){ "Vary", c->route && c->route->flags & (ROUTE_LIST | ROUTE_EVENTS) ? "Accept, Accept-Encoding" : "Accept-Encoding" };
     for (; more && more->name && n < HEADERS - 1; more++)
         if (more->value) ret[n++] = *more;
     if (c->rate_limit && n + 3 < HEADERS) put_rate(c, text, ret + n), n += 3;
     ret[n] = (struct http_header){ NULL, NULL };
+}
+
+static void add_header(struct http_header headers[HEADERS], const char *name, const char *value)
+{
+    size_t n = 0;
+    while (headers[n].name) n++;
+    if (n + 1 >= HEADERS) return;
+    headers[n] = (struct http_header){ name, value };
+    headers[n + 1] = (struct http_header){ NULL, NULL };
+}
+
+static bool takes_gzip(const struct call *c) { return accept_gzip(http_header(c->http, "accept-encoding", NULL)); }
+
+/* 304 without the body when the client has this very one; weak, because the same document may go out compressed or not. */
+static unsigned known_already(const struct call *c, unsigned status, struct buf *body, char ret_tag[TAG_TEXT])
+{
+    unsigned char hash[crypto_generichash_BYTES_MIN];
+    if (status != 200 || !c->route || !(c->route->flags & ROUTE_ETAG) || body->bad) return status;
+    crypto_generichash(hash, sizeof hash, (const unsigned char *)body->p, body->n, NULL, 0);
+    memcpy(ret_tag, "W/\"", 3);
+    hex_encode(hash, 12, ret_tag + 3);
+    memcpy(ret_tag + 27, "\"", 2);
+    if (!accept_known(http_header(c->http, "if-none-match", NULL), ret_tag)) return status;
+    buf_free(body);
+    return 304;
 }
 
 static void answer(struct call *c, unsigned status, const char *type, struct buf *body, const struct http_header *more, bool close)
@@ -95,7 +126,11 @@ static void answer(struct call *c, unsigned status, const char *type, struct buf
         buf_free(body);
         return;
     }
+    char tag[TAG_TEXT] = "";
+    status = known_already(c, status, body, tag);
     fill_headers(c, type, more, &text, headers);
+    if (tag[0]) add_header(headers, "ETag", tag);
+    if (takes_gzip(c) && gzip_whole(body)) add_header(headers, "Content-Encoding", "gzip");
     c->answered = true;
     c->status = status;
     c->bytes = body->n;
@@ -114,6 +149,7 @@ void call_begin(struct call *c, const struct call_stream *stream, const char *ty
     struct http_header headers[HEADERS];
     struct rate_text text;
     fill_headers(c, type, more, &text, headers);
+    if (!listens && takes_gzip(c) && (c->gzip = gzip_new())) add_header(headers, "Content-Encoding", "gzip");
     c->answered = true;
     c->stream = stream;
     c->status = 200;
@@ -124,21 +160,42 @@ void call_begin(struct call *c, const struct call_stream *stream, const char *ty
     http_begin(c->http, 200, headers, listens);
 }
 
-void call_push(struct call *c, struct buf *b)
+static void push(struct call *c, struct buf *b)
 {
-    if (call_open(c) && b->bad) call_finish(c, false);
-    else if (call_open(c)) {
-        http_push(c->http, b->p, b->n);
-        c->bytes += b->n;
+    if (b->bad) {
+        call_finish(c, false);
+        return;
     }
+    http_push(c->http, b->p, b->n);
+    c->bytes += b->n;
+}
+
+/* false: nothing is ready to go out yet */
+bool call_push(struct call *c, struct buf *b)
+{
+    struct buf small = { 0 }, *out = c->gzip ? &small : b;
+    bool any = false;
+    if (call_open(c)) {
+        if (c->gzip && (b->bad || gzip_add(c->gzip, b->p, b->n, false, &small))) small.bad = true;
+        any = out->n || out->bad;
+        push(c, out);
+    }
+    buf_free(&small);
     buf_free(b);
+    return any;
 }
 
 size_t call_queued(const struct call *c) { return c->http ? http_queued(c->http) : 0; }
 
 void call_finish(struct call *c, bool whole)
 {
+    struct buf rest = { 0 };
     if (!call_open(c)) return;
+    if (whole && c->gzip) {
+        whole = !gzip_add(c->gzip, "", 0, true, &rest);
+        http_push(c->http, rest.p, rest.n);
+    }
+    buf_free(&rest);
     c->ended = true;
     http_finish(c->http, whole);
 }
@@ -368,29 +425,25 @@ static bool has_route(struct call *c, const char *allow)
     return false;
 }
 
-/* One media range of an Accept header against what the route sends. */
-static bool range_fits(struct mintd_str range, const char *type)
-{
-    size_t n = 0, major = strcspn(type, "/") + 1;
-    while (n < range.n && range.p[n] != ';' && range.p[n] != ' ') n++;
-    struct mintd_str name = { range.p, n };
-    if (memmem(range.p, range.n, ";q=0", 4) && !memmem(range.p, range.n, ";q=0.", 5)) return false;
-    if (str_eq(name, S("*/*"))) return true;
-    if (n == major + 1 && name.p[major] == '*') return !strncasecmp(name.p, type, major);
-    return n == strlen(type) && !strncasecmp(name.p, type, n);
-}
-
 static bool accepts(struct call *c)
 {
-    const char *p = http_header(c->http, "accept", NULL), *type = c->route->flags & ROUTE_TEXT ? "text/plain" : "application/json";
-    if (!p || !*p) return true;
-    while (*p) {
-        p += strspn(p, " ,");
-        size_t n = strcspn(p, ",");
-        if (n && range_fits((struct mintd_str){ p, n }, type)) return true;
-        p += n;
+    static const enum format formats[] = { FORMAT_JSON, FORMAT_NDJSON, FORMAT_CSV, FORMAT_EVENTS };
+    static const char *const names[] = { "application/json", "application/x-ndjson", "text/csv", "text/event-stream" };
+    const char *types[ARRAY_LEN(names)], *header = http_header(c->http, "accept", NULL);
+    enum format of[ARRAY_LEN(names)];
+    size_t n = 0;
+    struct buf all = { 0 };
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        bool there = !i || (i < 3 && c->route->flags & ROUTE_LIST) || (i == 3 && c->route->flags & ROUTE_EVENTS);
+        if (!there) continue;
+        of[n] = c->route->flags & ROUTE_TEXT ? FORMAT_TEXT : formats[i];
+        types[n++] = c->route->flags & ROUTE_TEXT ? "text/plain" : names[i];
     }
-    call_problem(c, &(struct problem){ .status = 406, .code = "http.accept" }, "this route answers %s", type);
+    int place = accept_type(header, types, n);
+    if (place >= 0) return c->format = of[place], true;
+    for (size_t i = 0; i < n; i++) buf_printf(&all, "%s%s", i ? ", " : "", types[i]);
+    call_problem(c, &(struct problem){ .status = 406, .code = "http.accept" }, "this route answers " STR_FMT, STR_ARG(buf_view(&all)));
+    buf_free(&all);
     return false;
 }
 
@@ -592,7 +645,7 @@ static void on_gone(void *arg, struct http_req *http, bool sent)
     metric_observe(api->seconds, route, S(""), (double)(loop_now_us(api->loop) - c->started_us) / 1e6);
     metric_add(api->in_flight, S(""), S(""), -1);
     if (c->state && c->route->gone) c->route->gone(c, sent);
-    if (c->stream) c->stream->gone(c);
+    if (c->stream && c->stream->gone) c->stream->gone(c);
     if (c->counted) api->n_work--;
     c->http = NULL;
     call_unref(c);
@@ -609,13 +662,20 @@ const struct httpd_fns serve_fns = { on_begin, on_data, on_end, on_gone, on_more
 
 /* ---- small things for answers */
 
-void json_time(struct buf *b, const char *name, int64_t ms)
+bool time_text(int64_t ms, char ret[TIME_TEXT])
 {
     struct tm tm;
     time_t s = (time_t)(ms / 1000);
-    char text[32];
-    if (ms <= 0 || !gmtime_r(&s, &tm) || !strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm)) return;
-    buf_printf(b, ",\"%s\":\"%s.%03dZ\"", name, text, (int)(ms % 1000));
+    ret[0] = 0;
+    if (ms <= 0 || !gmtime_r(&s, &tm)) return false;
+    size_t n = strftime(ret, TIME_TEXT, "%Y-%m-%dT%H:%M:%S", &tm);
+    return n && snprintf(ret + n, TIME_TEXT - n, ".%03dZ", (int)(ms % 1000)) > 0;
+}
+
+void json_time(struct buf *b, const char *name, int64_t ms)
+{
+    char text[TIME_TEXT];
+    if (time_text(ms, text)) buf_printf(b, ",\"%s\":\"%s\"", name, text);
 }
 
 void json_str(struct buf *b, const char *name, struct mintd_str value)
@@ -632,27 +692,6 @@ const char *state_name(uint32_t state)
         [MINTD_ST_QUARANTINE] = "quarantined", [MINTD_ST_DONE] = "minted", [MINTD_ST_FAILED] = "failed",
         [MINTD_ST_CANCELLED] = "cancelled", [MINTD_ST_MOVED] = "moved" };
     return state < ARRAY_LEN(names) && names[state] ? names[state] : "unknown";
-}
-
-int cursor_get(struct call *c, struct mintd_str *ret)
-{
-    const char *hex = http_query(c->http, "cursor");
-    size_t n = hex ? strlen(hex) : 0;
-    if (!n) return 0;
-    char *raw = n % 2 || n > 1024 ? NULL : arena_alloc(c->mem, n / 2);
-    if (raw && !hex_decode((struct mintd_str){ hex, n }, raw, n / 2)) {
-        *ret = (struct mintd_str){ raw, n / 2 };
-        return 0;
-    }
-    call_problem(c, &(struct problem){ .status = 400, .code = "query.cursor", .pointer = "cursor" }, "is not a cursor of this list");
-    return -EINVAL;
-}
-
-void cursor_put(struct buf *b, struct mintd_str next)
-{
-    buf_puts(b, "\"");
-    buf_hex(b, next.p, next.n);
-    buf_puts(b, "\"");
 }
 
 int limit_get(struct call *c, uint32_t dflt, uint32_t max, uint32_t *ret)

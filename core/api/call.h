@@ -13,10 +13,15 @@
 #include "pipe/pipe.h"
 
 struct call;
+struct gzip;
 enum { ROUTE_BODY = 1,                         /* takes a batch: its body goes to `data` as it arrives */
     ROUTE_SMALL = 2,                           /* takes a small JSON body or none: whole in c->body before `start` */
     ROUTE_TEXT = 4,                            /* answers text, not JSON */
-    ROUTE_QUIET = 8 };                         /* its access line is logged at debug */
+    ROUTE_QUIET = 8,                           /* its access line is logged at debug */
+    ROUTE_LIST = 256,                          /* answers NDJSON and CSV as well, see list.h */
+    ROUTE_EVENTS = 512,                        /* answers text/event-stream as well */
+    ROUTE_ETAG = 1024 };                       /* its 200 has an ETag, and who knows it gets 304 */
+enum format { FORMAT_JSON, FORMAT_TEXT, FORMAT_NDJSON, FORMAT_CSV, FORMAT_EVENTS };          /* what the client takes, of these */
 struct route {
     const char *method, *path, *name;          /* path: `{}` stands for one decoded segment; name: metric label */
     enum scope scope;                          /* what a key must be allowed; also the class its rate is counted in */
@@ -67,6 +72,9 @@ struct call {
     uint64_t started_us, bytes;
     const struct call_stream *stream;          /* NULL: the answer is not in pieces */
     void *stream_state;
+    void (*release)(struct call *);            /* NULL, or gives back what lies in no arena, when the call is freed */
+    struct gzip *gzip;                         /* of a stream that goes out compressed */
+    enum format format;
     struct ip ip;                              /* of the client, also behind a trusted proxy */
     uint64_t key_id;                           /* 0: the admin key, or none was needed */
     struct rate_state rate; uint32_t rate_limit;                             /* for the answer's header; limit 0: none */
@@ -90,12 +98,13 @@ struct problem {
 void call_problem(struct call *, const struct problem *, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 void call_memory(struct call *);               /* 503 server.memory */
 bool call_open(const struct call *);           /* is an answer, or another piece of it, still wanted? */
-/* ---- an answer in pieces (see httpd.h), instead of the above. more: each time the client takes more than there is; gone: as of a
- * route, here with the stream; drain: the daemon is stopping. A problem met later cuts the connection, so that no client takes a part
+/* ---- an answer in pieces (see httpd.h), instead of the above. more: each time the client takes more than there is; gone: the client has
+ * left or has all; drain: the daemon is stopping. A problem met later cuts the connection, so that no client takes a part
  * for the whole. */
 struct call_stream { void (*more)(struct call *); void (*gone)(struct call *); void (*drain)(struct call *); };
 void call_begin(struct call *, const struct call_stream *, const char *type, const struct http_header *headers, bool listens);
-void call_push(struct call *, struct buf *);   /* the bytes go, the buffer is emptied; one that is bad cuts the connection */
+/* The bytes go, the buffer is emptied; one that is bad cuts the connection. false: nothing went out yet, so `more` is not called for it. */
+bool call_push(struct call *, struct buf *);
 size_t call_queued(const struct call *);
 void call_finish(struct call *, bool whole);
 
@@ -115,10 +124,10 @@ void call_unref(struct call *);
 
 /* ---- small things for questions and answers */
 bool call_decode(struct call *, struct mintd_str *);       /* percent-decodes in place of the call; false: answered with 400 */
+enum { TIME_TEXT = 32 };
+bool time_text(int64_t ms, char ret[TIME_TEXT]);           /* 2026-01-02T03:04:05.678Z; false, and empty, for 0 */
 void json_time(struct buf *, const char *name, int64_t ms);                /* ,"name":"2026-01-02T03:04:05.678Z"; nothing for 0 */
 void json_str(struct buf *, const char *name, struct mintd_str);           /* ,"name":"..."; nothing for an empty one */
 const char *state_name(uint32_t state);        /* of a chunk */
-int  cursor_get(struct call *, struct mintd_str *ret);                     /* ?cursor=; -EINVAL: answered */
-void cursor_put(struct buf *, struct mintd_str next);                      /* as a JSON string */
 int  limit_get(struct call *, uint32_t dflt, uint32_t max, uint32_t *ret); /* ?limit=; -EINVAL: answered */
 #endif

@@ -3,6 +3,7 @@
 #include "api/batch.h"
 #include "api/control.h"
 
+#define TICKET_FILTERS "venue event state from to chain collection limit cursor"
 #define BATCH_FNS batch_post, batch_data, batch_end, batch_gone, batch_drain
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"          /* most routes need but a start */
 const struct route api_routes[] = {
@@ -16,15 +17,18 @@ const struct route api_routes[] = {
     /* ---- batches */
     { "POST", "/admin/batch-mint",         "batch_mint",    SCOPE_MINT,  ROUTE_BODY, NULL, BATCH_FNS },
     { "POST", "/v1/batches",               "batch_create",  SCOPE_MINT,  ROUTE_BODY, NULL, BATCH_FNS },
-    { "GET",  "/v1/batches",               "batches",       SCOPE_READ,  0, "venue limit cursor", batch_list },
-    { "GET",  "/v1/batches/{}",            "batch",         SCOPE_READ,  0, "verbose", batch_get },
-    { "GET",  "/v1/batches/{}/tickets",    "batch_tickets", SCOPE_READ,  0, "limit cursor", batch_tickets },
+    { "GET",  "/v1/batches",               "batches",       SCOPE_READ,  ROUTE_LIST | ROUTE_ETAG, "venue state from to limit cursor", batch_list },
+    { "GET",  "/v1/batches/{}",            "batch",         SCOPE_READ,  ROUTE_ETAG, "verbose", batch_get },
+    { "GET",  "/v1/batches/{}/tickets",    "batch_tickets", SCOPE_READ,  ROUTE_LIST | ROUTE_ETAG, "state limit cursor", batch_tickets },
     { "POST", "/v1/batches/{}/cancel",     "batch_cancel",  SCOPE_MINT,  0, NULL, batch_cancel },
     { "POST", "/v1/batches/{}/retry",      "batch_retry",   SCOPE_MINT,  0, NULL, batch_retry },
 
     /* ---- tickets */
-    { "GET",  "/admin/mints/{}",           "mint",          SCOPE_READ,  0, NULL, ticket_by_id },
-    { "GET",  "/v1/venues/{}/tickets/{}",  "ticket",        SCOPE_READ,  0, NULL, ticket_by_venue },
+    { "GET",  "/admin/mints",              "mints",         SCOPE_READ,  ROUTE_LIST | ROUTE_ETAG, TICKET_FILTERS, mint_list },
+    { "GET",  "/v1/tickets",               "tickets",       SCOPE_READ,  ROUTE_LIST | ROUTE_ETAG, TICKET_FILTERS, ticket_list },
+    { "GET",  "/admin/mints/{}",           "mint",          SCOPE_READ,  ROUTE_ETAG, NULL, ticket_by_id },
+    { "GET",  "/v1/tickets/{}",            "ticket_any",    SCOPE_READ,  ROUTE_ETAG, NULL, ticket_by_id },
+    { "GET",  "/v1/venues/{}/tickets/{}",  "ticket",        SCOPE_READ,  ROUTE_ETAG, NULL, ticket_by_venue },
 
     /* ---- the daemon itself */
     { "GET",  "/v1/config",                "config",        SCOPE_ADMIN, 0, NULL, control_config },

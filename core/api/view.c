@@ -1,4 +1,4 @@
-/* Batches as the API shows them: counters, states, lists, tickets; and steering (cancel, retry). Reads through call_query.
+/* Batches as the API shows them: counters, states; and steering (cancel, retry). Reads through call_query.
  * Loop thread. */
 #include <errno.h>
 #include <inttypes.h>
@@ -8,7 +8,7 @@
 /* ---- one view */
 
 struct load { struct batch_view *view; bool chunks; void (*fn)(struct call *); };
-struct view_state { struct batch_view *views; uint32_t n, at; struct mintd_str next; };
+struct view_state { struct batch_view *views; };
 
 static const struct mintd_db_chunk *chunk_rows(const struct mintd_res *res) { return res->rows.p; }
 
@@ -88,11 +88,11 @@ static void put_states(struct buf *b, const char *name, const uint32_t *n)
     buf_puts(b, "}");
 }
 
-void batch_view_put(struct buf *b, const struct batch_view *v)
+void batch_view_members(struct buf *b, const struct batch_view *v)
 {
     const struct mintd_db_request *q = v->request;
     const struct mintd_db_count *n = &v->count;
-    buf_printf(b, "{\"batchId\":\"%" PRIu64 "\"", q->id);
+    buf_printf(b, "\"batchId\":\"%" PRIu64 "\"", q->id);
     json_str(b, "venueId", v->venue);
     buf_printf(b, ",\"state\":\"%s\"", batch_state(v));
     json_time(b, "createdAt", q->created_at);
@@ -107,7 +107,14 @@ void batch_view_put(struct buf *b, const struct batch_view *v)
         put_states(b, "chunks", v->mints);
         put_states(b, "deliveries", v->deliveries);
     }
-    buf_printf(b, ",\"links\":{\"self\":\"/v1/batches/%" PRIu64 "\",\"tickets\":\"/v1/batches/%" PRIu64 "/tickets\"}}", q->id, q->id);
+    buf_printf(b, ",\"links\":{\"self\":\"/v1/batches/%" PRIu64 "\",\"tickets\":\"/v1/batches/%" PRIu64 "/tickets\"}", q->id, q->id);
+}
+
+void batch_view_put(struct buf *b, const struct batch_view *v)
+{
+    buf_puts(b, "{");
+    batch_view_members(b, v);
+    buf_puts(b, "}");
 }
 
 /* ---- GET /v1/batches/{id} */
@@ -123,12 +130,11 @@ int batch_id(struct call *c, struct mintd_str text, uint64_t *ret)
     return -EINVAL;
 }
 
-static struct view_state *view_state(struct call *c, uint32_t n)
+static struct view_state *view_state(struct call *c)
 {
     struct view_state *s = arena_alloc(c->mem, sizeof *s);
-    if (s) s->views = arena_array(c->mem, n ? n : 1, sizeof *s->views);
+    if (s) s->views = arena_alloc(c->mem, sizeof *s->views);
     if (!s || !s->views) return call_memory(c), NULL;
-    s->n = n;
     c->state = s;
     return s;
 }
@@ -159,7 +165,7 @@ static void on_request(struct call *c, const struct mintd_res *res)
         call_problem(c, &(struct problem){ .status = 404, .code = "batch.unknown" }, "there is no batch " STR_FMT, STR_ARG(c->param[0]));
         return;
     }
-    struct view_state *s = view_state(c, 1);
+    struct view_state *s = view_state(c);
     if (!s) return;
     s->views->request = q;
     call_query(c, &(struct mintd_query){ .kind = MINTD_DB_VENUE, .ids = VEC(&q->venue, 1) }, 0, on_venue);
@@ -170,140 +176,6 @@ void batch_get(struct call *c)
     uint64_t id = 0;
     if (batch_id(c, c->param[0], &id)) return;
     call_query(c, &(struct mintd_query){ .kind = MINTD_DB_REQUEST, .ids = VEC(&id, 1) }, 0, on_request);
-}
-
-/* ---- GET /v1/batches */
-
-static void answer_list(struct call *c)
-{
-    struct view_state *s = c->state;
-    struct buf b = { 0 };
-    const char *comma = "";
-    buf_puts(&b, "{\"batches\":[");
-    for (uint32_t i = 0; i < s->n; i++) {
-        buf_puts(&b, comma);
-        batch_view_put(&b, &s->views[i]);
-        comma = ",";
-    }
-    buf_puts(&b, "]");
-    if (s->next.n) {
-        buf_puts(&b, ",\"next\":");
-        cursor_put(&b, s->next);
-    }
-    buf_puts(&b, "}\n");
-    call_json(c, 200, &b, NULL);
-}
-
-static void load_next(struct call *c)
-{
-    struct view_state *s = c->state;
-    if (s->at == s->n) answer_list(c);
-    else batch_view_load(c, &s->views[s->at++], false, load_next);
-}
-
-static void on_list_venues(struct call *c, const struct mintd_res *res)
-{
-    struct view_state *s = c->state;
-    const struct mintd_db_venue *venue = res->rows.p;
-    for (uint32_t i = 0; i < s->n; i++)
-        for (uint32_t k = 0; k < res->rows.n; k++)
-            if (venue[k].id == s->views[i].request->venue) s->views[i].venue = venue[k].name;
-    load_next(c);
-}
-
-static void on_requests(struct call *c, const struct mintd_res *res)
-{
-    const struct mintd_db_request *q = res->rows.p;
-    struct view_state *s = view_state(c, res->rows.n);
-    uint64_t *venues = arena_array(c->mem, res->rows.n ? res->rows.n : 1, sizeof *venues);
-    uint32_t n = 0, n_venues = 0;
-    if (!s || !venues) return call_memory(c);
-    for (uint32_t i = 0; i < res->rows.n; i++) {
-        if (q[i].state != MINTD_RQ_SEALED) continue;
-        s->views[n++].request = &q[i];
-        uint32_t k = 0;
-        while (k < n_venues && venues[k] != q[i].venue) k++;
-        if (k == n_venues) venues[n_venues++] = q[i].venue;
-    }
-    s->n = n;
-    s->next = res->next;
-    if (!n) answer_list(c);
-    else call_query(c, &(struct mintd_query){ .kind = MINTD_DB_VENUE, .ids = VEC(venues, n_venues) }, 0, on_list_venues);
-}
-
-static void list_requests(struct call *c, uint64_t venue)
-{
-    struct mintd_query q = { .kind = MINTD_DB_REQUEST, .venue = venue };
-    if (!limit_get(c, 20, 100, &q.max) && !cursor_get(c, &q.cursor)) call_query(c, &q, 0, on_requests);
-}
-
-static void on_named_venue(struct call *c, const struct mintd_res *res)
-{
-    if (res->rows.n) list_requests(c, ((const struct mintd_db_venue *)res->rows.p)->id);
-    else call_problem(c, &(struct problem){ .status = 404, .code = "venue.unknown" }, "no batch of this venue was ever accepted");
-}
-
-void batch_list(struct call *c)
-{
-    const char *venue = http_query(c->http, "venue");
-    struct mintd_str name = str_of(venue);
-    if (!venue) return list_requests(c, 0);
-    if (call_decode(c, &name)) call_query(c, &(struct mintd_query){ .kind = MINTD_DB_VENUE, .names = VEC(&name, 1) }, 0, on_named_venue);
-}
-
-/* ---- GET /v1/batches/{id}/tickets */
-
-static void put_item(struct buf *b, const struct mintd_db_item *it)
-{
-    uint64_t serial = 0;
-    buf_puts(b, "{\"ticketId\":");
-    buf_json(b, it->ticket);
-    buf_printf(b, ",\"state\":\"%s\"", state_name(it->state));
-    json_str(b, "signature", it->tx_id);
-    json_str(b, "metadataUri", it->uri);
-    json_str(b, "asset", it->asset);
-    if (it->asset.n && !str_u64(it->asset, &serial)) buf_printf(b, ",\"serial\":%" PRIu64, serial);
-    json_str(b, "recipient", it->recipient);
-    json_str(b, "code", it->slug);
-    if (it->delivery) buf_printf(b, ",\"delivery\":\"%s\"", state_name(it->delivered));
-    buf_puts(b, "}");
-}
-
-static void on_items(struct call *c, const struct mintd_res *res)
-{
-    const struct mintd_db_item *item = res->rows.p;
-    struct buf b = { 0 };
-    buf_puts(&b, "{\"tickets\":[");
-    for (uint32_t i = 0; i < res->rows.n; i++) {
-        if (i) buf_puts(&b, ",");
-        put_item(&b, &item[i]);
-    }
-    buf_puts(&b, "]");
-    if (res->next.n) {
-        buf_puts(&b, ",\"next\":");
-        cursor_put(&b, res->next);
-    }
-    buf_puts(&b, "}\n");
-    call_json(c, 200, &b, NULL);
-}
-
-static void on_tickets_request(struct call *c, const struct mintd_res *res)
-{
-    const struct mintd_db_request *q = res->rows.p;
-    struct mintd_query items = { .kind = MINTD_DB_ITEM };
-    if (!res->rows.n || q->state != MINTD_RQ_SEALED) {
-        call_problem(c, &(struct problem){ .status = 404, .code = "batch.unknown" }, "there is no batch " STR_FMT, STR_ARG(c->param[0]));
-        return;
-    }
-    items.request = q->id;
-    if (!limit_get(c, 100, 1000, &items.max) && !cursor_get(c, &items.cursor)) call_query(c, &items, 0, on_items);
-}
-
-void batch_tickets(struct call *c)
-{
-    uint64_t id = 0;
-    if (batch_id(c, c->param[0], &id)) return;
-    call_query(c, &(struct mintd_query){ .kind = MINTD_DB_REQUEST, .ids = VEC(&id, 1) }, 0, on_tickets_request);
 }
 
 /* ---- cancel and retry */

@@ -200,6 +200,7 @@ static void committed(void *arg, struct plug_reply *r)
         note_recovery(b);
         metric_add(p->m.groups, S(""), S(""), n);
         answer(p, r->res->rows.p, n);
+        if (p->commit_fn) p->commit_fn(p->commit_arg);
     } else {
         failed(p, r->out);
     }

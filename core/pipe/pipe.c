@@ -287,6 +287,14 @@ bool pipe_ready(const struct pipe *p, struct buf *why)
     return false;
 }
 
+struct mintd_str pipe_identity(const struct pipe *p) { return str_of(p->identity); }
+
+void pipe_on_commit(struct pipe *p, loop_fn *fn, void *arg)
+{
+    p->commit_fn = fn;
+    p->commit_arg = arg;
+}
+
 /* ---- start: schema, pins, lease */
 static void start_again(void *arg);
 
@@ -339,7 +347,9 @@ static void schema_read(void *arg, struct plug_reply *r)
     CRASH("start.migrate.after");
     if (p->state == PIPE_DEAD) return;
     if (r->out->cls == MINTD_OK && r->res->rows.n == 1) {
-        if (schema_usable(p, r->res->rows.p)) pin_deployment(p);
+        const struct mintd_schema *schema = r->res->rows.p;
+        snprintf(p->identity, sizeof p->identity, STR_FMT, STR_ARG(schema->identity));
+        if (schema_usable(p, schema)) pin_deployment(p);
         return;
     }
     if (r->out->cls == MINTD_PERMANENT) {

@@ -24,6 +24,9 @@ void pipe_on_fatal(struct pipe *, pipe_fatal_fn *, void *arg);
 bool pipe_ready(const struct pipe *, struct buf *why);      /* accepts work: lease held, store answers, one chain known */
 void pipe_sample(struct pipe *);                            /* brings the gauges of its queues up to date */
 struct plug_inst *pipe_store(struct pipe *);
+struct mintd_str pipe_identity(const struct pipe *);        /* of the store's books, made with them; empty before the start */
+/* fn after each commit, on the loop: rows changed, and events may be new. One listener; NULL: none any more. */
+void pipe_on_commit(struct pipe *, loop_fn *fn, void *arg);
 /* Writes one row of `kind` through the book, with the event named (NULL: none; body: JSON, may be empty) about it. The row and its
  * strings lie in mem, which is taken. fn once, on a later turn; NULL: certainly not applied. 0, -ENOMEM (fn is not called then). */
 struct pipe_row { uint32_t kind; const void *row; size_t size; const char *event; uint64_t venue; struct mintd_str body; };

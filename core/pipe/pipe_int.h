@@ -131,6 +131,8 @@ struct pipe {
     enum pipe_state state;
     struct mintd_str why;                    /* why not ready; lives as long as this */
     char fatal[900];                         /* why all work ended */
+    char identity[65];                       /* of the store's books */
+    loop_fn *commit_fn; void *commit_arg;
     struct loop_timer *damaged;
     uint32_t slot; uint64_t epoch, renewed_ms; uint32_t live_slots;
     bool started;

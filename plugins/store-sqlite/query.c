@@ -145,10 +145,13 @@ static int list_chunks(struct call *c, const struct mintd_query *q, int64_t afte
 
 static int list_requests(struct call *c, const struct mintd_query *q, int64_t before, struct ids *ids)
 {
-    struct q s = q_open(c->db, q->venue ? SQL_LIST_REQUESTS_VENUE : SQL_LIST_REQUESTS);
+    bool timed = q->from_ms || q->to_ms;
+    struct q s = q_open(c->db, timed ? SQL_LIST_REQUESTS_TIME : q->venue ? SQL_LIST_REQUESTS_VENUE : SQL_LIST_REQUESTS);
     q_int(&s, before ? before : INT64_MAX);
     q_int(&s, ids->max);
-    if (q->venue) q_int(&s, (int64_t)q->venue);
+    if (q->venue || timed) q_int(&s, (int64_t)q->venue);
+    if (timed) q_int(&s, q->from_ms);
+    if (timed) q_int(&s, q->to_ms ? q->to_ms : INT64_MAX);
     return take_ids(&s, ids);
 }
 

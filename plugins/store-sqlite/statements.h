@@ -152,6 +152,8 @@ SQL(LIST_COLLECTIONS, "SELECT id FROM collections WHERE id > ?1 AND (?3 = 0 OR v
 SQL(LIST_COLLECTIONS_NAMED, "SELECT id FROM collections WHERE name = ?1 AND (?2 = 0 OR venue = ?2)")
 SQL(LIST_REQUESTS, "SELECT id FROM requests WHERE state = 1 AND id < ?1 ORDER BY id DESC LIMIT ?2")
 SQL(LIST_REQUESTS_VENUE, "SELECT id FROM requests WHERE state = 1 AND id < ?1 AND venue = ?3 ORDER BY id DESC LIMIT ?2")
+SQL(LIST_REQUESTS_TIME, "SELECT id FROM requests WHERE state = 1 AND id < ?1 AND (?3 = 0 OR venue = ?3) AND created_at >= ?4 AND created_at < ?5 "
+    "ORDER BY id DESC LIMIT ?2")
 SQL(LIST_REQUESTS_KEY, "SELECT id FROM requests WHERE venue = ?1 AND idem_key = ?2")
 SQL(LIST_ITEMS, "SELECT id FROM items WHERE id > ?1 AND id >= ?3 AND id < ?4 ORDER BY id LIMIT ?2")
 SQL(LIST_ITEMS_TICKET, "SELECT id FROM items WHERE ticket = ?1 AND (?2 = 0 OR venue = ?2)")
