@@ -353,6 +353,7 @@ static void on_pipe_started(void *arg, int err, const char *why)
     struct app *a = arg;
     if (err) on_fatal(a, why);
     if (a->stopping) return;
+    api_started(a->api);
     say_where(a);
     log_info("mintd " MINTD_VERSION " accepts work");
     notify("READY=1\nSTATUS=accepts work\nMAINPID=%ld", (long)getpid());

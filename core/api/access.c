@@ -3,14 +3,14 @@
 #include <stdio.h>
 #include "api/call.h"
 
-enum { KEYS_MAX = 10001, ADDRESSES_MAX = 16384, V6_SITE = 8 };          /* bytes: one IPv6 caller owns at least a /64 */
+enum { ADDRESSES_MAX = 16384, V6_SITE = 8 };                            /* bytes: one IPv6 caller owns at least a /64 */
 
 /* ---- the buckets */
 
 void access_init(struct access *a, struct loop *loop)
 {
     for (unsigned i = SCOPE_READ; i < SCOPES; i++) {
-        rate_init(&a->key[i], loop, KEYS_MAX);
+        rate_init(&a->key[i], loop, KEYS_MAX + 1);         /* and the admin key */
         rate_init(&a->address[i], loop, ADDRESSES_MAX);
     }
     rate_init(&a->wrong, loop, ADDRESSES_MAX);
@@ -107,7 +107,7 @@ static bool within_rate(struct call *c, bool has_key)
 {
     enum scope class = c->route ? c->route->scope : SCOPE_READ;
     struct access *a = &c->api->access;
-    if (has_key) return within(c, &a->key[class], (struct mintd_str){ (const char *)&c->key_id, sizeof c->key_id }, class);
+    if (has_key) return within(c, &a->key[class], (struct mintd_str){ (const char *)&c->who.key, sizeof c->who.key }, class);
     return within(c, &a->address[class], address_name(c), class);
 }
 
@@ -121,12 +121,53 @@ static bool may_try(struct call *c)
     return s.ok || too_many(c, wrong, &s, "keys that are not valid", "api.rate_wrong");
 }
 
+static bool wrong(struct call *c)
+{
+    rate_take(&c->api->access.wrong, address_name(c), false);
+    return unauthorized(c, "the key is not valid: it is unknown, has expired or was revoked");
+}
+
+/* It may be the right one, so it is not called wrong; but it is counted, or an outage would be the time to guess the admin key. */
+static bool unreadable(struct call *c)
+{
+    static const struct http_header later[] = { { "Retry-After", "1" }, { NULL, NULL } };
+    rate_take(&c->api->access.wrong, address_name(c), false);
+    call_problem(c, &(struct problem){ .status = 503, .code = "auth.unavailable", .headers = later },
+                 "the stored keys cannot be read now: only the admin key is known");
+    return false;
+}
+
+static bool is_admin(struct call *c, const char *name)
+{
+    c->who = (struct who){ .scope = SCOPE_ADMIN, .name = str_of(name) };
+    return true;
+}
+
+static bool take_key(struct call *c, struct key *k)
+{
+    if (k->n_nets && !net_any(k->nets, k->n_nets, &c->ip)) {
+        char text[NET_TEXT];
+        ip_print(&c->ip, text);
+        call_problem(c, &(struct problem){ .status = 403, .code = "auth.address" }, "this key is not valid from address %s", text);
+        return false;
+    }
+    c->who = (struct who){ k->scope, k->id, k->venue, arena_str(c->mem, k->name), arena_str(c->mem, k->venue_name) };
+    if (!c->who.name.p || (k->venue && !c->who.venue_name.p)) return call_memory(c), false;
+    keys_used(c->api->keys, k);
+    return within_rate(c, true);
+}
+
 static bool has_valid_key(struct call *c, struct mintd_str shown)
 {
+    uint8_t hash[32];
+    struct key *k = NULL;
     if (!may_try(c)) return false;
-    if (auth_is_admin(&c->api->auth, shown)) return within_rate(c, true);
-    rate_take(&c->api->access.wrong, address_name(c), false);
-    return unauthorized(c, "the key is not valid");
+    if (auth_is_admin(&c->api->auth, shown)) return is_admin(c, "(admin key)") && within_rate(c, true);
+    if (!auth_may_be_stored(shown)) return wrong(c);
+    auth_hash(&c->api->auth, shown, hash);
+    enum keys_found found = keys_find(c->api->keys, hash, &k);
+    if (found == KEYS_FOUND) return take_key(c, k);
+    return found == KEYS_NONE ? wrong(c) : unreadable(c);
 }
 
 bool access_ask(struct call *c)
@@ -135,8 +176,8 @@ bool access_ask(struct call *c)
     struct mintd_str shown;
     if (c->route && c->route->scope == SCOPE_OPEN) return true;
     if (!from_allowed(c)) return false;
-    if (c->http->local) return true;
-    if (!c->api->auth.on) return within_rate(c, false);
+    if (c->http->local) return is_admin(c, "(socket)");
+    if (!c->api->auth.on) return is_admin(c, "(anyone)") && within_rate(c, false);
     const char *x = http_header(c->http, "x-admin-api-key", &n_x), *authorization = http_header(c->http, "authorization", &n_authorization);
     if (n_x + n_authorization > 1) {
         call_problem(c, &(struct problem){ .status = 400, .code = "auth.two_keys" },
@@ -146,4 +187,12 @@ bool access_ask(struct call *c)
     shown = auth_shown(x, authorization);
     if (shown.n) return has_valid_key(c, shown);
     return within_rate(c, false) && unauthorized(c, "a key is needed: x-admin-api-key or Authorization: Bearer");
+}
+
+bool access_use(struct call *c)
+{
+    if (c->route->scope <= c->who.scope) return true;
+    call_problem(c, &(struct problem){ .status = 403, .code = "auth.scope" }, "this needs a key of scope %s, this one may only %s",
+                 keys_scope_name(c->route->scope), keys_scope_name(c->who.scope));
+    return false;
 }

@@ -3,18 +3,20 @@
 #ifndef API_ACCESS_H
 #define API_ACCESS_H
 #include "api/allow.h"
+#include "api/keys.h"
 #include "api/rate.h"
 
 struct api; struct call;
-/* What a key is allowed, and needs to be for a route; a higher one includes the lower ones. OPEN: health alone; needs no key, answered
- * while draining. */
-enum scope { SCOPE_OPEN, SCOPE_READ, SCOPE_MINT, SCOPE_ADMIN, SCOPES };
 /* Buckets by class of route: of keys, and of addresses where no key tells callers apart; wrong: keys that are not valid. */
 struct access { struct rate key[SCOPES], address[SCOPES], wrong; };
+/* Who asks. key 0: the admin key, the Unix socket, or nobody where no key is needed. venue 0: any; else the only one that the call may
+ * see and touch. The strings live as long as the call. */
+struct who { enum scope scope; uint64_t key, venue; struct mintd_str name, venue_name; };
 
 void access_init(struct access *, struct loop *);
 void access_limit(struct access *, const struct conf_api *);               /* from now on */
 void access_free(struct access *);
 
 bool access_ask(struct call *);                /* address, key, rate: before it is said whether there is such a route */
+bool access_use(struct call *);                /* may this key use this route? */
 #endif

@@ -63,7 +63,8 @@ int api_new(struct loop *loop, struct conf *conf, struct pipe *pipe, struct buf 
     access_init(&api->access, loop);
     access_limit(&api->access, &conf->api);
     api->stats = stats_new(loop, pipe);
-    int rc = api->stats ? auth_load(&api->auth, loop, conf, err) : -ENOMEM;
+    api->keys = keys_new(loop, pipe);
+    int rc = api->stats && api->keys ? auth_load(&api->auth, loop, conf, err) : -ENOMEM;
     if (!rc) rc = bind_all(api, err);
     if (rc) {
         api_free(api);
@@ -81,6 +82,8 @@ int api_open(struct api *api, struct buf *err)
     return !rc && api->local ? httpd_open(api->local, err) : rc;
 }
 
+void api_started(struct api *api) { keys_open(api->keys); }
+
 int api_check(const struct api *api, const struct conf *next, struct conf_errors *errs)
 {
     const struct conf_api *a = &api->conf->api, *b = &next->api;
@@ -88,6 +91,7 @@ int api_check(const struct api *api, const struct conf *next, struct conf_errors
     if (!str_eq(a->address, b->address)) conf_error(errs, next->file, 0, "api.address changed: needs a restart");
     if (a->port != b->port) conf_error(errs, next->file, 0, "api.port changed from %u to %u: needs a restart", a->port, b->port);
     if (!str_eq(a->unix_path, b->unix_path)) conf_error(errs, next->file, 0, "api.unix changed: needs a restart");
+    if (!str_eq(a->key_secret, b->key_secret)) conf_error(errs, next->file, 0, "api.key_secret changed: needs a restart");
     return errs->n > before ? -EINVAL : 0;
 }
 
@@ -128,6 +132,7 @@ void api_drain(struct api *api, loop_fn *fn, void *arg)
 {
     api->draining = true;
     stats_stop(api->stats);
+    keys_stop(api->keys);
     api->drained_arg = arg;
     LIST_EACH(it, &api->calls) {
         struct call *c = LIST_OF(it, struct call, link);
@@ -142,6 +147,7 @@ void api_drain(struct api *api, loop_fn *fn, void *arg)
 static void release(struct api *api)
 {
     stats_free(api->stats);
+    keys_free(api->keys);
     access_free(&api->access);
     auth_free(&api->auth);
     conf_unref(api->conf);
@@ -161,6 +167,7 @@ struct api *api_free(struct api *api)
     loop_timer_del(api->drain_timer);
     api->drained = NULL;
     if (api->stats) stats_stop(api->stats);
+    if (api->keys) keys_stop(api->keys);
     httpd_free(api->tcp);
     httpd_free(api->local);
     api->tcp = api->local = NULL;

@@ -11,6 +11,7 @@ struct api;
  * served yet. 0, -errno with one line in err. */
 int  api_new(struct loop *, struct conf *, struct pipe *, struct buf *err, struct api **ret);
 int  api_open(struct api *, struct buf *err);               /* listens and serves */
+void api_started(struct api *);                             /* the store answers: the stored keys can be read */
 /* 0: the new settings hold from now on; -EINVAL with a line per setting that needs a restart (nothing changed then) */
 int  api_check(const struct api *, const struct conf *, struct conf_errors *);
 int  api_reconfigure(struct api *, struct conf *, struct buf *err);        /* after api_check; -errno: the key could not be read */

@@ -585,7 +585,7 @@ static void on_begin(void *arg, struct http_req *http)
         c->counted = true;
         c->api->n_work++;
     }
-    if (!is_framed(c) || !access_ask(c) || !has_route(c, allow) || !is_serving(c) || !accepts(c) || !query_fits(c) || !body_fits(c)
+    if (!is_framed(c) || !access_ask(c) || !has_route(c, allow) || !access_use(c) || !is_serving(c) || !accepts(c) || !query_fits(c) || !body_fits(c)
         || !decode_params(c))
         return;
     if (c->route->flags & ROUTE_BODY) c->route->start(c);
@@ -622,12 +622,14 @@ static void log_access(const struct call *c, bool sent)
     static const struct ip none;
     bool behind = !c->http->local && memcmp(&c->ip, &c->http->ip, sizeof c->ip) && memcmp(&c->ip, &none, sizeof none);
     if (behind) ip_print(&c->ip, client);
-    const struct mintd_field f[] = {
+    struct mintd_field f[9] = {
         { S("request_id"), str_of(c->id) }, { S("method"), str_of(c->http->method) }, { S("path"), str_of(c->http->path) },
         { S("status"), str_of(status) }, { S("bytes"), str_of(bytes) }, { S("ms"), str_of(ms) }, { S("peer"), str_of(c->http->peer) },
-        { S("client"), str_of(client) },                   /* the last one: only where a proxy speaks for it */
     };
-    log_fields(level, sent ? S("request") : S("request, its client left before the answer"), f, ARRAY_LEN(f) - !behind);
+    uint32_t n = 7;
+    if (behind) f[n++] = (struct mintd_field){ S("client"), str_of(client) };
+    if (c->who.name.n) f[n++] = (struct mintd_field){ S("key"), c->who.name };
+    log_fields(level, sent ? S("request") : S("request, its client left before the answer"), f, n);
 }
 
 static void on_gone(void *arg, struct http_req *http, bool sent)

@@ -53,6 +53,7 @@ struct api {
     struct api_hooks hooks;
     int64_t clock_us;                          /* wall clock less monotonic, at the start */
     bool copying;                              /* a copy of the store is being written */
+    struct keys *keys;
     struct metric *requests, *seconds, *in_flight;
 };
 
@@ -76,7 +77,7 @@ struct call {
     struct gzip *gzip;                         /* of a stream that goes out compressed */
     enum format format;
     struct ip ip;                              /* of the client, also behind a trusted proxy */
-    uint64_t key_id;                           /* 0: the admin key, or none was needed */
+    struct who who;
     struct rate_state rate; uint32_t rate_limit;                             /* for the answer's header; limit 0: none */
     unsigned refs, status;
     bool answered, counted, ended;             /* ended: the last piece of a stream was pushed */

@@ -12,6 +12,7 @@ void health_ready(struct call *c)
 {
     struct buf why = { 0 }, b = { 0 };
     bool ready = pipe_ready(c->api->pipe, &why);
+    if (ready && !keys_settled(c->api->keys)) buf_puts(&why, "the keys are not read yet"), ready = false;
     if (c->api->draining) buf_puts(&why, why.n ? "; shutting down" : "shutting down");
     ready = ready && !c->api->draining;
     buf_puts(&b, ready ? "ok\n" : "not ready");

@@ -2,6 +2,7 @@
  * that fits is taken: a literal path stands before one with {}. Loop thread. */
 #include "api/batch.h"
 #include "api/control.h"
+#include "api/key.h"
 
 #define TICKET_FILTERS "venue event state from to chain collection limit cursor"
 #define BATCH_FNS batch_post, batch_data, batch_end, batch_gone, batch_drain
@@ -41,5 +42,10 @@ const struct route api_routes[] = {
     { "GET",  "/v1/database",              "database",      SCOPE_READ,  0, NULL, control_database },
     { "POST", "/v1/database/backup",       "backup",        SCOPE_ADMIN, ROUTE_SMALL, NULL, control_backup },
     { "GET",  "/v1/doctor",                "doctor",        SCOPE_ADMIN, 0, NULL, doctor, NULL, NULL, doctor_gone },
+
+    /* ---- keys */
+    { "GET",  "/v1/keys",                  "keys",          SCOPE_ADMIN, 0, "limit cursor", key_list },
+    { "POST", "/v1/keys",                  "key_create",    SCOPE_ADMIN, ROUTE_SMALL, NULL, key_create },
+    { "DELETE", "/v1/keys/{}",             "key_revoke",    SCOPE_ADMIN, 0, NULL, key_revoke },
 };
 const size_t api_n_routes = ARRAY_LEN(api_routes);

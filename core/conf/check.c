@@ -278,7 +278,7 @@ static struct conf_rate rate(struct filler *f, const struct conf_opts *o, const 
 {
     struct conf_rate r = { 0, 0 };
     if (o && conf_parse_rate(text(o, name), &r))
-        conf_opt_error(o, name, "is no rate: write 1 to 1000000 and a period of 1s to 1d as in \"600/1m\", or \"none\"", f->errs);
+        conf_opt_error(o, name, "is no rate: write 1 to 1000000000 and a period of 1s to 1d as in \"600/1m\", or \"none\"", f->errs);
     return r;
 }
 
@@ -300,6 +300,8 @@ static void fill_api(struct filler *f)
     const struct conf_opts *o = check_group(f, SCHEMA_API);
     a->auth = number(o, "auth");
     a->admin_key = text(o, "admin_key");
+    a->key_secret = text(o, "key_secret");
+    if (a->key_secret.n && a->key_secret.n < 32) conf_opt_error(o, "key_secret", "has fewer than 32 bytes", f->errs);
     a->sync_items = small(o, "sync_items");
     a->wait_ms = number(o, "wait");
     a->max_body = number(o, "max_body");

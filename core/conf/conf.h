@@ -85,6 +85,7 @@ struct conf_api {
     struct mintd_str address; uint32_t port;     /* 127.0.0.1, 3018; port 0: none */
     struct mintd_str unix_path;                  /* empty: none */
     bool     auth; struct mintd_str admin_key;   /* empty: one is generated in state_dir/admin.key */
+    struct mintd_str key_secret;                 /* stored keys are hashed with it; empty: generated in state_dir/key.secret */
     uint32_t sync_items; int64_t wait_ms;        /* larger batches, longer waits: 202 */
     int64_t  max_body, max_ticket; uint32_t max_items;       /* bytes, bytes of one ticket, tickets per request */
     uint32_t max_connections, max_connections_per_ip; int64_t header_ms, idle_ms;

@@ -37,6 +37,8 @@ static const struct mintd_opt listen[] = {
 static const struct mintd_opt api[] = {
     { "auth", "bool", "true", NULL, "every route but health needs a key", 0, 0, 0 },
     { "admin_key", "secret", NULL, NULL, "the admin key (default: one is made in state_dir/admin.key)", 0, 0, 0 },
+    { "key_secret", "secret", NULL, NULL, "what stored keys are hashed with, the same for all instances on one store (default: made in "
+      "state_dir/key.secret)", 0, 0, MINTD_RESTART },
     { "sync_items", "int", "1000", NULL, "larger batches are answered with 202 at once", 0, 1000000, 0 },
     { "wait", "duration", "60s", NULL, "longest time a caller is kept waiting for the result", 0, HOUR, 0 },
     { "max_body", "size", "64 MiB", NULL, "largest request body", KI, 1024 * MI, 0 },

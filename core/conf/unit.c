@@ -102,7 +102,7 @@ int conf_parse_amount(struct mintd_str s, const char *choices, int64_t *ret)
 
 int conf_parse_rate(struct mintd_str s, struct conf_rate *ret)
 {
-    enum { MOST = 1000000, SECOND = 1000, DAY = 86400 * SECOND };
+    enum { MOST = 1000000000, SECOND = 1000, DAY = 86400 * SECOND };
     const char *slash = s.n ? memchr(s.p, '/', s.n) : NULL;
     uint64_t n = 0;
     int64_t ms = 0;
