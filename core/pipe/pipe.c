@@ -29,7 +29,7 @@ struct retry_verdict pipe_retry_in(struct pipe *p, const struct line *line, enum
 
 void pipe_outcome(struct pipe *p, const struct line *line, enum retry_stage stage, uint64_t chunk, const struct mintd_outcome *o)
 {
-    if (p->damaged) return;                                /* the end of all work says it */
+    if (p->damaged || p->state == PIPE_DEAD) return;       /* the end of all work says it */
     static const char *const names[] = { "ok", "canceled", "transient", "throttled", "permanent", "ambiguous" };
     const struct chunk *c = chunk ? map_get(&p->chunks, chunk) : NULL;
     struct mintd_str request_id = trail_get(p, c ? c->request : 0);
