@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include "api/fields.h"
 #include "api/key.h"
+#include "api/list.h"
 
 enum { NAME_MAX_BYTES = 64, VENUE_MAX_BYTES = 128, CIDR_MAX_BYTES = NET_TEXT + 4 };
 
@@ -29,9 +30,9 @@ static void put_nets(struct buf *b, struct mintd_str cidr)
     buf_puts(b, "]");
 }
 
-static void put_key(struct buf *b, const struct mintd_db_key *k, struct mintd_str venue)
+static void put_members(struct buf *b, const struct mintd_db_key *k, struct mintd_str venue)
 {
-    buf_puts(b, "{\"name\":");
+    buf_puts(b, "\"name\":");
     buf_json(b, k->name);
     json_str(b, "scope", k->scopes);
     json_str(b, "venue", venue);
@@ -42,49 +43,81 @@ static void put_key(struct buf *b, const struct mintd_db_key *k, struct mintd_st
     json_time(b, "lastUsedAt", k->used_at);
 }
 
+/* Without its end, so that more can follow. */
+static void put_key(struct buf *b, const struct mintd_db_key *k, struct mintd_str venue)
+{
+    buf_puts(b, "{");
+    put_members(b, k, venue);
+}
+
 /* ---- GET /v1/keys */
 
-static void on_list_venues(struct call *c, const struct mintd_res *venues)
+struct list_state { const struct mintd_res *keys, *venues; };
+
+static struct mintd_str venue_of(const struct list_state *s, uint64_t id)
 {
-    const struct mintd_res *res = c->state;
-    const struct mintd_db_key *key = res->rows.p;
-    const struct mintd_db_venue *venue = venues ? venues->rows.p : NULL;
-    struct buf b = { 0 };
-    buf_puts(&b, "{\"keys\":[");
-    for (uint32_t i = 0; i < res->rows.n; i++) {
-        struct mintd_str name = { NULL, 0 };
-        for (uint32_t k = 0; venues && k < venues->rows.n; k++)
-            if (venue[k].id == key[i].venue) name = venue[k].name;
-        if (i) buf_puts(&b, ",");
-        put_key(&b, &key[i], name);
-        buf_puts(&b, "}");
+    for (uint32_t i = 0; s->venues && i < s->venues->rows.n; i++) {
+        const struct mintd_db_venue *v = (const struct mintd_db_venue *)s->venues->rows.p + i;
+        if (v->id == id) return v->name;
     }
-    buf_puts(&b, "]");
-    if (res->next.n) {
-        buf_puts(&b, ",\"next\":");
-        cursor_put(&b, res->next);
+    return (struct mintd_str){ NULL, 0 };
+}
+
+static void row(struct list_view *l, uint32_t i, struct rec *r)
+{
+    static const struct mintd_db_key none;
+    const struct list_state *s = l->state;
+    const struct mintd_db_key *k = i == UINT32_MAX ? &none : (const struct mintd_db_key *)s->keys->rows.p + i;
+    struct mintd_str venue = k->venue ? venue_of(s, k->venue) : (struct mintd_str){ NULL, 0 };
+    if (rec_json(r)) {
+        put_members(r->b, k, venue);
+        return;
     }
-    buf_puts(&b, "}\n");
-    call_json(c, 200, &b, NULL);
+    rec_str(r, "name", k->name);
+    rec_str(r, "scope", k->scopes);
+    rec_str(r, "venue", venue);
+    rec_str(r, "cidr", k->cidr);
+    rec_time(r, "createdAt", k->created_at);
+    rec_time(r, "expiresAt", k->expires_at);
+    rec_time(r, "revokedAt", k->revoked_at);
+    rec_time(r, "lastUsedAt", k->used_at);
+}
+
+static void on_list_venues(struct call *c, const struct mintd_res *res)
+{
+    struct list_view *l = list_of(c);
+    struct list_state *s = l->state;
+    s->venues = res;
+    list_took(l, s->keys->rows.n, s->keys->next);
 }
 
 static void on_list(struct call *c, const struct mintd_res *res)
 {
-    const struct mintd_db_key *key = res->rows.p;
-    uint64_t *ids = arena_array(c->mem, res->rows.n + 1, sizeof *ids);
+    struct list_view *l = list_of(c);
+    struct list_state *s = l->state;
+    uint64_t *ids = arena_array(l->page, res->rows.n + 1, sizeof *ids);
     uint32_t n = 0;
     if (!ids) return call_memory(c);
-    for (uint32_t i = 0; i < res->rows.n; i++)
-        if (key[i].venue) ids[n++] = key[i].venue;
-    c->state = (void *)(uintptr_t)res;
+    for (uint32_t i = 0; i < res->rows.n; i++) {
+        const struct mintd_db_key *k = (const struct mintd_db_key *)res->rows.p + i;
+        if (k->venue) ids[n++] = k->venue;
+    }
+    s->keys = res;
     if (n) call_query(c, &(struct mintd_query){ .kind = MINTD_DB_VENUE, .ids = VEC(ids, n), .max = n }, 0, on_list_venues);
     else on_list_venues(c, NULL);
 }
 
+static void load(struct list_view *l)
+{
+    call_query(l->c, &(struct mintd_query){ .kind = MINTD_DB_KEY, .max = l->room, .cursor = l->cursor }, 0, on_list);
+}
+
 void key_list(struct call *c)
 {
-    struct mintd_query q = { .kind = MINTD_DB_KEY };
-    if (!limit_get(c, 100, 1000, &q.max) && !cursor_get(c, &q.cursor)) call_query(c, &q, 0, on_list);
+    static const struct list_kind kind = { "keys", 100, 1000, load, NULL, row };
+    struct list_state *s = arena_alloc(c->mem, sizeof *s);
+    if (s) list_start(c, &kind, s);
+    else call_memory(c);
 }
 
 /* ---- POST /v1/keys */

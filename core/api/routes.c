@@ -44,7 +44,7 @@ const struct route api_routes[] = {
     { "GET",  "/v1/doctor",                "doctor",        SCOPE_ADMIN, 0, NULL, doctor, NULL, NULL, doctor_gone },
 
     /* ---- keys */
-    { "GET",  "/v1/keys",                  "keys",          SCOPE_ADMIN, 0, "limit cursor", key_list },
+    { "GET",  "/v1/keys",                  "keys",          SCOPE_ADMIN, ROUTE_LIST, "limit cursor", key_list },
     { "POST", "/v1/keys",                  "key_create",    SCOPE_ADMIN, ROUTE_SMALL, NULL, key_create },
     { "DELETE", "/v1/keys/{}",             "key_revoke",    SCOPE_ADMIN, 0, NULL, key_revoke },
 };

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """Who may ask for what: addresses, proxies, rates, keys. Each refusal is looked at whole, and that nothing changed behind it."""
+import csv
 import datetime
 import http.client
 import json
@@ -304,6 +305,10 @@ def a_list_of_keys_has_pages(folder):
             where = f"/v1/keys?limit=5&cursor={answer.json['next']}" if "next" in answer.json else None
         equal([key["name"] for key in found], names)
         equal([key["venue"] for key in found if "venue" in key], ["venue-key-03", "venue-key-13"])
+        lines = mintd.api().get("/v1/keys", headers={"Accept": "application/x-ndjson"}).text.splitlines()
+        equal([json.loads(line) for line in lines], found)
+        table = list(csv.DictReader(mintd.api().get("/v1/keys", headers={"Accept": "text/csv"}).text.splitlines()))
+        equal([(row["name"], row["scope"], row["venue"]) for row in table], [(key["name"], "read", key.get("venue", "")) for key in found])
         problem(mintd.api().get("/v1/keys?limit=0"), 400, "query.limit")
         problem(mintd.api().get("/v1/keys?cursor=zz"), 400, "query.cursor")
         problem(mintd.api().get("/v1/keys?scope=read"), 400, "query.unknown")

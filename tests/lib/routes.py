@@ -4,7 +4,7 @@ import re
 
 from mintd import ROOT
 
-LINE = re.compile(r'\{ "(\w+)", +"([^"]+)", +"(\w+)", +SCOPE_(\w+), +([\w| ]+), *(NULL|"[^"]*")')
+LINE = re.compile(r'\{ "(\w+)", +"([^"]+)", +"(\w+)", +SCOPE_(\w+), +([\w| ]+), *(\w+|"[^"]*")')
 SCOPES = ("OPEN", "READ", "MINT", "ADMIN")
 
 
@@ -29,7 +29,8 @@ def routes():
     with open(os.path.join(ROOT, "core", "api", "routes.c"), encoding="utf-8") as file:
         text = file.read()
     table = text[text.index("api_routes[] = {"):text.index("api_n_routes =")]
-    found = [Route(*match) for match in LINE.findall(table)]
+    names = dict(re.findall(r'^#define (\w+) ("[^"]*")$', text, re.M))
+    found = [Route(*match, names.get(query, query)) for *match, query in LINE.findall(table)]
     if len(found) != len(re.findall(r"^ *\{ ", table, re.M)):
         raise AssertionError("routes.c has lines that are not understood here")
     return found
