@@ -7,7 +7,7 @@ endif()
 set(MINTD_UNIT_DIR lib/systemd/system CACHE STRING "where the systemd unit goes")
 
 get_property(plugins GLOBAL PROPERTY MINTD_PLUGINS)
-install(TARGETS mintd RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE
+install(TARGETS mintd mintctl RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR} PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE
         GROUP_READ GROUP_EXECUTE WORLD_READ WORLD_EXECUTE)
 foreach(plugin IN LISTS plugins)
   install(TARGETS ${plugin} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR}/mintd PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE
@@ -17,6 +17,9 @@ install(DIRECTORY DESTINATION ${CMAKE_INSTALL_LIBDIR}/mintd)
 install(FILES include/mintd/plugin.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}/mintd)
 install(FILES conf/dev.cfg conf/prod.cfg conf/pipeline.cfg DESTINATION ${MINTD_CONF_DIR})
 install(DIRECTORY conf/examples DESTINATION ${CMAKE_INSTALL_DOCDIR})
+install(FILES ${CMAKE_BINARY_DIR}/completion/mintctl.bash DESTINATION share/bash-completion/completions RENAME mintctl)
+install(FILES ${CMAKE_BINARY_DIR}/completion/mintctl.zsh DESTINATION share/zsh/vendor-completions RENAME _mintctl)
+install(FILES ${CMAKE_BINARY_DIR}/completion/mintctl.fish DESTINATION share/fish/vendor_completions.d)
 install(FILES README.md LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 install(DIRECTORY docs/ DESTINATION ${CMAKE_INSTALL_DOCDIR} FILES_MATCHING PATTERN "*.md" PATTERN "*.svg" PATTERN man EXCLUDE)
 

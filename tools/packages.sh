@@ -6,6 +6,7 @@ packages_build=(
     gcc libc6-dev cmake ninja-build pkgconf
 <<<<<<< HEAD
     libuv1-dev libconfig-dev libmicrohttpd-dev libjson-c-dev libsodium-dev libssl-dev libsqlite3-dev
+    libcurl4-openssl-dev zlib1g-dev
     libcmocka-dev python3 scdoc
 =======
     libuv1-dev libconfig-dev libmicrohttpd-dev libjson-c-dev libsodium-dev libssl-dev libsqlite3-dev zlib1g-dev
@@ -13,7 +14,7 @@ packages_build=(
 >>>>>>> 68e5d1c (wip)
 )
 # shellcheck disable=SC2034
-packages_test=(g++ clang-14 binutils util-linux strace prometheus mandoc man-db)
+packages_test=(g++ clang-14 binutils util-linux strace prometheus mandoc man-db tmux)
 # For the linter of core/api/openapi.json. Not where there is an npm from elsewhere: Debian's stands against its packages.
 command -v npm >/dev/null || packages_test+=(nodejs npm)
 

@@ -24,7 +24,7 @@ def tool(*words):
 
 
 def elves():
-    return [binary()] + [os.path.join(plugin_dir(), name + ".so") for name in SHIPPED]
+    return [binary(), os.path.join(BUILD, "mintctl")] + [os.path.join(plugin_dir(), name + ".so") for name in SHIPPED]
 
 
 @test
@@ -81,6 +81,9 @@ def install_puts_everything_in_its_place(folder):
     files = installed(folder)
     text = "\n".join(files)
     matches(text, r"usr/(s?bin)/mintd\n")
+    for path in ("bin/mintctl", "share/bash-completion/completions/mintctl", "share/zsh/vendor-completions/_mintctl",
+                 "share/fish/vendor_completions.d/mintctl.fish"):
+        check(f"usr/{path}\n" in text + "\n", path, "is not installed")
     for name in SHIPPED:
         matches(text, rf"lib/.*mintd/{name}\.so|lib/mintd/{name}\.so")
     matches(text, r"include/mintd/plugin\.h")

@@ -1,0 +1,97 @@
+/* estimate, and the price that submit shows. */
+#include "estimate.h"
+#include "commands.h"
+#include "http.h"
+
+static void put_path(struct buf *b, const char *count, const char *venue, const char *pipeline)
+{
+    buf_puts(b, "/v1/estimate");
+    url_query(b, "count", count);
+    url_query(b, "pipeline", pipeline);
+    url_query(b, "venue", venue);
+}
+
+static void put_money(struct buf *b, struct json_object *doc)
+{
+    const char *amount = doc_str(doc, "amount"), *usd = doc_str(doc, "usd");
+    buf_printf(b, "%s %s", *amount ? amount : doc_str(doc, "estimatedSOL"), doc_str(doc, "currency"));
+    if (*usd) buf_printf(b, " (%s USD)", usd);
+}
+
+static void put_line(struct buf *b, uint64_t tickets, struct json_object *doc)
+{
+    buf_printf(b, "%llu tickets: about ", (unsigned long long)tickets);
+    put_money(b, doc);
+    buf_puts(b, ", ");
+    text_span(b, doc_num(doc, "estimatedTimeSeconds"));
+}
+
+int estimate_line(struct cli *c, uint64_t tickets, const char *venue, const char *pipeline, struct buf *ret)
+{
+    char count[24];
+    struct buf path = { 0 };
+    struct reply r;
+    snprintf(count, sizeof count, "%llu", (unsigned long long)tickets);
+    put_path(&path, count, venue, pipeline);
+    int rc = http_once(c, &(struct ask){ .path = buf_text(&path) }, &r, ret);
+    if (!rc && r.status != 200) {
+        buf_printf(ret, "%ld %s: %s", r.status, problem_code(&r), doc_str(r.doc, "detail"));
+        rc = problem_rc(r.status) == RC_REFUSED && r.status != 401 && r.status != 403 ? RC_FAILED : problem_rc(r.status);
+    } else if (!rc) put_line(ret, tickets, r.doc);
+    reply_free(&r);
+    buf_free(&path);
+    return rc;
+}
+
+static void card(struct cli *c, struct json_object *doc)
+{
+    struct buf b = { 0 }, money = { 0 }, time = { 0 };
+    put_money(&money, doc);
+    text_span(&time, doc_num(doc, "estimatedTimeSeconds"));
+    card_member(c, &b, "tickets", doc, "count");
+    card_row(c, &b, "cost", INK_BOLD, "%s", buf_text(&money));
+    card_row(c, &b, "time", INK_NONE, "%s", buf_text(&time));
+    card_member(c, &b, "pipeline", doc, "pipeline");
+    card_member(c, &b, "chain", doc, "chain");
+    card_member(c, &b, "network", doc, "network");
+    card_member(c, &b, "transactions", doc, "transactions");
+    card_member(c, &b, "fees from", doc, "feeSource");
+    out_buf(c, &b);
+    buf_free(&money);
+    buf_free(&time);
+}
+
+int cmd_estimate(struct cli *c)
+{
+    uint64_t n = 0;
+    struct buf path = { 0 };
+    struct reply r;
+    if (str_u64(str_of(c->arg[0]), &n) || !n) {
+        complain(c, "estimate wants a number of tickets, not %s", c->arg[0]);
+        return RC_USAGE;
+    }
+    put_path(&path, c->arg[0], c->opt[OPT_VENUE], c->opt[OPT_PIPELINE]);
+    int rc = http_get(c, buf_text(&path), &r);
+    if (!rc && c->format == FORMAT_JSON) out_json(c, r.doc);
+    else if (!rc) card(c, r.doc);
+    reply_free(&r);
+    buf_free(&path);
+    return rc;
+}
+
+void estimate_dry_run(struct cli *c, struct json_object *doc)
+{
+    struct buf b = { 0 };
+    if (c->format == FORMAT_JSON) {
+        out_json(c, doc);
+        return;
+    }
+    card_row(c, &b, "dry run", INK_GOOD, "everything is right, nothing was changed");
+    json_object_object_foreach(doc, name, value) {
+        struct buf text = { 0 };
+        doc_flat(&text, value, NULL);
+        card_row(c, &b, name, INK_NONE, "%s", buf_text(&text));
+        buf_free(&text);
+    }
+    out_buf(c, &b);
+}

@@ -1,0 +1,149 @@
+/* events tail: the daemon's event stream (Server-Sent Events), taken up again behind the last event after a lost connection. Owns one
+ * event at a time, bounded. */
+#include "batch.h"
+#include "commands.h"
+#include "http.h"
+
+enum { EVENT_MAX = 1 << 20, SILENCE_MS = 60000, RETRY_MS = 1000, RETRY_MAX_MS = 15000 };
+
+struct tail {
+    struct cli *cli;
+    struct buf path, line, data;
+    char id[128], kind[64];
+    int64_t retry;
+    uint64_t seen;
+    bool broken;
+};
+
+static void print_event(struct tail *t, struct json_object *doc)
+{
+    struct cli *c = t->cli;
+    struct buf b = { 0 }, rest = { 0 }, flat = { 0 };
+    const char *kind = t->kind[0] ? t->kind : doc_str(doc, "kind");
+    buf_puts(&b, ink(c->color_out, INK_DIM));
+    text_time(&b, doc_str(doc, "at"), false, true);
+    buf_puts(&b, ink(c->color_out, INK_NONE));
+    buf_printf(&b, "  %s", ink(c->color_out, INK_NAME));
+    text_clean(&b, kind, strlen(kind), false);
+    buf_printf(&b, "%s  ", ink(c->color_out, INK_NONE));
+    doc_flat(&flat, doc, " at kind id ");
+    text_clean(&rest, flat.p ? flat.p : "", flat.n, false);
+    text_wrap(&b, rest.p ? rest.p : "", rest.n, c->width, 14);
+    out_buf(c, &b);
+    fflush(stdout);
+    buf_free(&rest);
+    buf_free(&flat);
+}
+
+static void event_ends(struct tail *t)
+{
+    struct json_object *doc = t->data.n ? doc_parse(t->data.p, t->data.n) : NULL;
+    if (doc && t->cli->format == FORMAT_JSON) {
+        out_json(t->cli, doc);
+        fflush(stdout);
+    } else if (doc) print_event(t, doc);
+    t->seen += doc != NULL;
+    json_object_put(doc);
+    t->data.n = 0;
+    t->kind[0] = 0;
+}
+
+static void keep(char *to, size_t size, struct mintd_str value)
+{
+    if (value.n >= size) value.n = 0;
+    memcpy(to, value.n ? value.p : "", value.n);
+    to[value.n] = 0;
+}
+
+/* One line of the stream: "name: value", a comment, or nothing, which ends an event. */
+static void take_line(struct tail *t, struct mintd_str line)
+{
+    const char *colon = line.n ? memchr(line.p, ':', line.n) : NULL;
+    uint64_t ms = 0;
+    if (!line.n) {
+        event_ends(t);
+        return;
+    }
+    struct mintd_str name = { line.p, colon ? (size_t)(colon - line.p) : line.n }, value = { NULL, 0 };
+    if (colon) value = (struct mintd_str){ colon + 1, line.n - name.n - 1 };
+    if (value.n && value.p[0] == ' ') value = (struct mintd_str){ value.p + 1, value.n - 1 };
+    if (str_eq(name, S("id"))) keep(t->id, sizeof t->id, value);
+    else if (str_eq(name, S("event"))) keep(t->kind, sizeof t->kind, value);
+    else if (str_eq(name, S("retry")) && !str_u64(value, &ms)) t->retry = ms < RETRY_MAX_MS ? (int64_t)ms : RETRY_MAX_MS;
+    else if (str_eq(name, S("data"))) buf_str(&t->data, value);
+}
+
+static size_t on_stream(void *arg, const char *p, size_t n)
+{
+    struct tail *t = arg;
+    for (size_t i = 0; i < n; i++) {
+        if (p[i] == '\r') continue;
+        if (p[i] != '\n') buf_add(&t->line, &p[i], 1);
+        else {
+            take_line(t, buf_view(&t->line));
+            t->line.n = 0;
+        }
+    }
+    t->broken = t->line.bad || t->data.bad || ferror(stdout);
+    return t->broken || cli_interrupted ? 0 : n;
+}
+
+static int resume_hint(struct tail *t, int rc)
+{
+    const char *last = t->id[0] ? t->id : t->cli->opt[OPT_SINCE];
+    if (last) detail(t->cli, "go on with: mintctl events tail --since %s", last);
+    return rc;
+}
+
+/* One connection to its end. 0: the stream ended or was lost, take it up again */
+static int stream_once(struct tail *t)
+{
+    struct buf why = { 0 };
+    struct reply r;
+    const char *last = t->id[0] ? t->id : t->cli->opt[OPT_SINCE];
+    t->line.n = t->data.n = 0;
+    t->kind[0] = 0;
+    int rc = http_once(t->cli, &(struct ask){ .path = t->path.p, .accept = "text/event-stream, application/problem+json", .last_event = last,
+                                              .sink = on_stream, .arg = t, .silence_ms = SILENCE_MS }, &r, &why);
+    if (t->broken) rc = RC_FAILED;
+    else if (!rc && r.status >= 400 && r.status != 429 && r.status != 503) rc = problem_tell(t->cli, &r);
+    else if (rc == RC_UNREACHABLE && !t->seen && !r.reached) complain(t->cli, "%s", buf_text(&why));
+    else if (rc == RC_UNREACHABLE || (rc == RC_TIMEOUT && !t->cli->deadline)) {
+        say(t->cli, "%s; taking it up again", buf_text(&why));
+        rc = RC_OK;
+    } else if (rc == RC_TIMEOUT) complain(t->cli, "%s", buf_text(&why));
+    if (r.retry_after > 0) t->retry = r.retry_after * 1000;
+    reply_free(&r);
+    buf_free(&why);
+    return rc;
+}
+
+static int follow(struct tail *t)
+{
+    for (;;) {
+        int rc = stream_once(t);
+        if (cli_interrupted) return resume_hint(t, RC_DETACHED);
+        if (rc == RC_TIMEOUT) return resume_hint(t, rc);
+        if (rc) return rc;
+        if (t->seen) t->seen = 1;
+        nap(t->retry);
+        if (cli_interrupted) return resume_hint(t, RC_DETACHED);
+    }
+}
+
+int cmd_events_tail(struct cli *c)
+{
+    struct tail t = { .cli = c, .retry = RETRY_MS, .line.max = EVENT_MAX, .data.max = EVENT_MAX };
+    int rc = c->opt[OPT_BATCH] ? batch_check(c, c->opt[OPT_BATCH]) : RC_OK;
+    if (rc) return rc;
+    if (c->opt[OPT_BATCH]) buf_printf(&t.path, "/v1/batches/%s/events", c->opt[OPT_BATCH]);
+    else buf_puts(&t.path, "/v1/events");
+    url_query(&t.path, "venue", c->opt[OPT_VENUE]);
+    buf_text(&t.path);
+    catch_interrupt();
+    rc = follow(&t);
+    buf_free(&t.path);
+    buf_free(&t.line);
+    buf_free(&t.data);
+    return rc;
+}

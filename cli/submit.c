@@ -1,0 +1,150 @@
+/* submit: know the file, price it, ask, send it under a key made of its bytes, watch it. */
+#include "batch.h"
+#include "commands.h"
+#include "estimate.h"
+#include "progress.h"
+#include "source.h"
+
+struct submit {
+    struct cli *cli;
+    struct source file;
+    const char *venue, *pipeline, *collection; /* of the options, else of the document; NULL */
+    struct buf path, key;
+    struct progress line;
+};
+
+static const char *either(const char *option, const char *found) { return option ? option : *found ? found : NULL; }
+
+/* ---- before anything is sent */
+
+static void tell_file(struct submit *s)
+{
+    struct buf size = { 0 };
+    text_bytes(&size, (double)s->file.size);
+    say(s->cli, "%s: %s%s, %llu tickets, %s%s", s->file.name, s->file.gzip ? "gzipped " : "", source_format_name(s->file.format),
+        (unsigned long long)s->file.tickets, buf_text(&size), s->cli->opt[OPT_FORMAT] ? "" : " (format guessed; --format forces one)");
+    buf_free(&size);
+}
+
+static int check_venue(struct submit *s)
+{
+    if (s->venue || s->file.format == SOURCE_JSON) return RC_OK;
+    complain(s->cli, "%s has no venue in it: say --venue VENUE", s->file.format == SOURCE_CSV ? "CSV" : s->file.format == SOURCE_NDJSON ? "NDJSON"
+             : "a JSON array");
+    return RC_USAGE;
+}
+
+/* The same bytes for the same collection have the same key, and the daemon makes one batch of them. */
+static void make_key(struct submit *s)
+{
+    unsigned char digest[32] = { 0 };
+    EVP_MD_CTX *md = EVP_MD_CTX_new();
+    const char *const parts[] = { s->cli->opt[OPT_PIPELINE], s->cli->opt[OPT_COLLECTION] };
+    bool plain = !parts[0] && !parts[1];
+    if (s->cli->opt[OPT_KEY]) {
+        buf_puts(&s->key, s->cli->opt[OPT_KEY]);
+    } else if (plain) {
+        buf_puts(&s->key, "sha256-");
+        buf_hex(&s->key, s->file.digest, sizeof s->file.digest);
+    } else if (md && EVP_DigestInit_ex(md, EVP_sha256(), NULL) == 1) {
+        EVP_DigestUpdate(md, s->file.digest, sizeof s->file.digest);
+        for (size_t i = 0; i < ARRAY_LEN(parts); i++) EVP_DigestUpdate(md, parts[i] ? parts[i] : "", parts[i] ? strlen(parts[i]) + 1 : 1);
+        EVP_DigestFinal_ex(md, digest, NULL);
+        buf_puts(&s->key, "sha256-");
+        buf_hex(&s->key, digest, sizeof digest);
+    } else s->key.bad = true;
+    EVP_MD_CTX_free(md);
+    buf_text(&s->key);
+}
+
+static void make_path(struct submit *s)
+{
+    buf_puts(&s->path, "/v1/batches");
+    url_query(&s->path, "venue", s->cli->opt[OPT_VENUE]);
+    url_query(&s->path, "pipeline", s->cli->opt[OPT_PIPELINE]);
+    url_query(&s->path, "collection", s->cli->opt[OPT_COLLECTION]);
+    if (cli_has(s->cli, OPT_DRY_RUN)) url_query(&s->path, "dry_run", "1");
+    buf_text(&s->path);
+}
+
+static int price_and_ask(struct submit *s)
+{
+    struct cli *c = s->cli;
+    struct buf price = { 0 };
+    int rc = estimate_line(c, s->file.tickets, s->venue, s->pipeline, &price);
+    if (rc) say(c, "what it costs is not known: %s", buf_text(&price));
+    else say(c, "%s", buf_text(&price));
+    buf_free(&price);
+    if (rc == RC_DETACHED || rc == RC_UNREACHABLE || rc == RC_REFUSED) return rc;
+    return confirm(c, "mint %llu tickets%s%s?", (unsigned long long)s->file.tickets, s->venue ? " for " : "", s->venue ? s->venue : "");
+}
+
+/* ---- sending */
+
+static void on_sent(void *arg, uint64_t n, uint64_t of)
+{
+    struct submit *s = arg;
+    progress_show(&s->line, n, of, 0);
+}
+
+static int send_file(struct submit *s, struct reply *ret)
+{
+    struct cli *c = s->cli;
+    bool dry = cli_has(c, OPT_DRY_RUN);
+    progress_begin(&s->line, c, "sending", true);
+    int rc = http_ask(c, &(struct ask){ .method = "POST", .path = s->path.p, .file = &s->file, .type = source_media(&s->file),
+                                        .coding = s->file.gzip ? "gzip" : NULL, .key = dry ? NULL : s->key.p, .prefer = "respond-async",
+                                        .sent = on_sent, .sent_arg = s, .silence_ms = 120000 }, ret);
+    progress_end(&s->line);
+    if (!dry && (rc == RC_DETACHED || rc == RC_UNREACHABLE || rc == RC_TIMEOUT))
+        detail(c, "it is not known whether the batch was accepted: the same command again is safe, its key is %s", s->key.p);
+    return rc;
+}
+
+static int accepted(struct submit *s, struct reply *r)
+{
+    struct cli *c = s->cli;
+    char id[24];
+    snprintf(id, sizeof id, "%s", doc_str(r->doc, "batchId"));
+    if (!id[0]) {
+        complain(c, "the daemon took the file but named no batch");
+        return RC_FAILED;
+    }
+    say(c, r->replayed ? "batch %s has this file already" : "accepted as batch %s", id);
+    if (!cli_has(c, OPT_NO_WAIT)) return batch_watch(c, id, true);
+    if (c->format == FORMAT_JSON) out_json(c, r->doc);
+    else printf("%s\n", id);
+    return RC_OK;
+}
+
+static int send_and_watch(struct submit *s)
+{
+    struct reply r;
+    int rc = send_file(s, &r);
+    if (!rc && cli_has(s->cli, OPT_DRY_RUN)) estimate_dry_run(s->cli, r.doc);
+    else if (!rc) rc = accepted(s, &r);
+    reply_free(&r);
+    return rc;
+}
+
+int cmd_submit(struct cli *c)
+{
+    struct submit s = { .cli = c };
+    catch_interrupt();
+    int rc = source_open(c, c->arg[0], c->opt[OPT_FORMAT], &s.file);
+    if (!rc) {
+        s.venue = either(c->opt[OPT_VENUE], s.file.venue);
+        s.pipeline = either(c->opt[OPT_PIPELINE], s.file.pipeline);
+        tell_file(&s);
+        rc = check_venue(&s);
+    }
+    if (!rc && !cli_has(c, OPT_DRY_RUN)) rc = price_and_ask(&s);
+    make_key(&s);
+    make_path(&s);
+    if (!rc && (s.key.bad || s.path.bad)) rc = RC_FAILED;
+    if (!rc) rc = send_and_watch(&s);
+    source_close(&s.file);
+    buf_free(&s.key);
+    buf_free(&s.path);
+    return rc;
+}
