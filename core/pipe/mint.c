@@ -655,7 +655,8 @@ static void ask_keys(struct batch *b)
     if (!signer || !plug_granted(b->line->chain->inst, lim->item_key)) { reject_all(b, STAGE_KEYS, &not_granted); return; }
     struct arena *mem = arena_new(0);
     struct mintd_ask *rows = mem ? arena_array(mem, n, sizeof *rows) : NULL;
-    if (!rows || arena_hold(mem, b->mem)) { arena_free(mem); reject_all(b, STAGE_KEYS, &no_memory); return; }
+    if (mem) key = arena_str(mem, key);                    /* limits are renewed while the signer works, and take their text along */
+    if (!rows || !key.n || arena_hold(mem, b->mem)) { arena_free(mem); reject_all(b, STAGE_KEYS, &no_memory); return; }
     for (uint32_t i = 0; i < b->n; i++) {
         if (!b->c[i] || b->c[i]->kind != MINTD_MINT) continue;
         const struct mintd_item *items = b->intents[i].items.p;
