@@ -4,14 +4,9 @@
 # shellcheck disable=SC2034  # both lists are used by the scripts that source this file
 packages_build=(
     gcc libc6-dev cmake ninja-build pkgconf
-<<<<<<< HEAD
     libuv1-dev libconfig-dev libmicrohttpd-dev libjson-c-dev libsodium-dev libssl-dev libsqlite3-dev
     libcurl4-openssl-dev zlib1g-dev
     libcmocka-dev python3 scdoc
-=======
-    libuv1-dev libconfig-dev libmicrohttpd-dev libjson-c-dev libsodium-dev libssl-dev libsqlite3-dev zlib1g-dev
-    libcmocka-dev python3
->>>>>>> 68e5d1c (wip)
 )
 # shellcheck disable=SC2034
 packages_test=(g++ clang-14 binutils util-linux strace prometheus mandoc man-db tmux)

@@ -109,10 +109,11 @@ class Machine:
         text = re.sub(r"(\$PWD/)?(?<!\w)build/(release|dev)\b", BUILD, text)
         return text.replace(":3018", f":{self.port}")
 
-    def environment(self):
-        return environment(extra={
-            "PATH": f"{self.bin}:{BUILD}:{os.environ['PATH']}", "MINTD_LISTEN_PORT": str(self.port), "MINTCTL_SOCKET": os.path.join(self.root, "run/mintd/api.sock"), "HOME": self.home,
-            "NO_COLOR": "1"})
+    def environment(self, text=""):
+        """mintctl's socket lies in the folder too, unless the block names a server."""
+        socket = {} if "MINTCTL_SERVER" in text else {"MINTCTL_SOCKET": os.path.join(self.root, "run/mintd/api.sock")}
+        return environment(extra={"PATH": f"{self.bin}:{BUILD}:{os.environ['PATH']}", "MINTD_LISTEN_PORT": str(self.port),
+                                  "HOME": self.home, "NO_COLOR": "1", **socket})
 
     def state(self):
         return os.path.join(self.root, "var/lib/mintd")
@@ -122,7 +123,7 @@ class Machine:
         path = os.path.join(self.root, "said")             # no pipe: what runs on in the background would hold it open
         with open(path, "w+", encoding="utf-8") as said:
             done = subprocess.run(["bash", "-euo", "pipefail", "-c", text], cwd=self.home, stdin=subprocess.DEVNULL, stdout=said,
-                                  stderr=said, timeout=120, check=False, env=self.environment())
+                                  stderr=said, timeout=120, check=False, env=self.environment(text))
         with open(path, encoding="utf-8", errors="replace") as said:
             equal(done.returncode, 0, block, text, said.read()[-3000:])
 

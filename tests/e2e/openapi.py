@@ -130,6 +130,7 @@ class World:
         self.api = self.mintd.api()
         answer = self.api.mint("venue-123", tickets("ok", 3) + tickets("bad", 1), key="first")
         equal((answer.status, answer.json["state"]), (200, "partial"), answer)
+        equal(self.api.call("POST", "/v1/keys", json.dumps({"name": "first", "scope": "read"})).status, 201)
         self.values = {"batch": answer.json["batchId"], "venue": "venue-123", "ticket": "ok-000000"}
         return self
 
@@ -453,8 +454,6 @@ def from_an_address_that_is_not_allowed_403(folder):
 
 @test
 def with_a_key_that_may_not_403(folder):
-    if "key_create" not in OPERATIONS:
-        skip("this version has no keys but one")
     with World(folder) as world:
         keys = {scope: world.ask(OPERATIONS["key_create"], body=json.dumps({"name": scope, "scope": scope})).json["key"]
                 for scope in ("read", "mint")}
