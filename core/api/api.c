@@ -62,9 +62,10 @@ int api_new(struct loop *loop, struct conf *conf, struct pipe *pipe, struct buf 
     api->in_flight = metric_new(METRIC_GAUGE, "mintd_http_in_flight", NULL, "HTTP requests being worked on", NULL);
     access_init(&api->access, loop);
     access_limit(&api->access, &conf->api);
+    api->reconciler = reconciler_new(loop, pipe, conf);
     api->stats = stats_new(loop, pipe);
     api->keys = keys_new(loop, pipe);
-    int rc = api->stats && api->keys ? auth_load(&api->auth, loop, conf, err) : -ENOMEM;
+    int rc = api->stats && api->keys && api->reconciler ? auth_load(&api->auth, loop, conf, err) : -ENOMEM;
     if (!rc) rc = bind_all(api, err);
     if (rc) {
         api_free(api);
@@ -101,6 +102,7 @@ int api_reconfigure(struct api *api, struct conf *next, struct buf *err)
     if (rc) return rc;
     conf_unref(api->conf);
     api->conf = conf_ref(next);
+    reconciler_conf(api->reconciler, next);
     access_limit(&api->access, &next->api);
     struct httpd_limits limits = limits_of(next);
     if (api->tcp) httpd_limit(api->tcp, &limits);
@@ -140,6 +142,7 @@ void api_drain(struct api *api, loop_fn *fn, void *arg)
         if (c->stream) c->stream->drain(c);
         else if (c->state && c->route && c->route->drain) c->route->drain(c);
     }
+    reconciler_stop(api->reconciler);
     api->drained = fn;
     drained_soon(api);
 }
@@ -168,6 +171,7 @@ struct api *api_free(struct api *api)
     api->drained = NULL;
     if (api->stats) stats_stop(api->stats);
     if (api->keys) keys_stop(api->keys);
+    api->reconciler = reconciler_free(api->reconciler);
     httpd_free(api->tcp);
     httpd_free(api->local);
     api->tcp = api->local = NULL;

@@ -10,6 +10,7 @@
 #include "base/arena.h"
 #include "base/list.h"
 #include "base/metric.h"
+#include "ops/reconcile.h"
 #include "pipe/pipe.h"
 
 struct call;
@@ -49,6 +50,7 @@ struct api {
     void *drained_arg;
     struct loop_timer *drain_timer;
     struct stats *stats;
+    struct reconciler *reconciler;             /* NULL once nothing may begin any more */
     struct access access;
     struct api_hooks hooks;
     int64_t clock_us;                          /* wall clock less monotonic, at the start */
@@ -57,7 +59,7 @@ struct api {
     struct metric *requests, *seconds, *in_flight;
 };
 
-enum { CALL_PARAMS = 2, CALL_ID = 64, CALL_BODY_MAX = 64 * 1024 };
+enum { CALL_PREFERENCE = 40, CALL_PARAMS = 2, CALL_ID = 64, CALL_BODY_MAX = 64 * 1024 };
 struct call {
     struct list link;
     struct api *api;
@@ -124,6 +126,8 @@ void call_ref(struct call *);
 void call_unref(struct call *);
 
 /* ---- small things for questions and answers */
+/* Prefer: changes *wait_ms if there is one that is heeded, and says which (Preference-Applied; left alone otherwise). */
+void call_prefer(struct call *, uint64_t *wait_ms, char ret_applied[CALL_PREFERENCE]);
 bool call_decode(struct call *, struct mintd_str *);       /* percent-decodes in place of the call; false: answered with 400 */
 enum { TIME_TEXT = 32 };
 bool time_text(int64_t ms, char ret[TIME_TEXT]);           /* 2026-01-02T03:04:05.678Z; false, and empty, for 0 */

@@ -5,13 +5,12 @@
 #include <openssl/evp.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <strings.h>
 #include "api/batch.h"
 #include "api/body.h"
 #include "base/crash.h"
 #include "base/sabotage.h"
 
-enum { TURN_BYTES = 64 * 1024, WAIT_MAX_S = 600, KEY_MAX = 255 };
+enum { TURN_BYTES = 64 * 1024, KEY_MAX = 255 };
 
 struct post {
     struct body *body, *head;                  /* the reader; an earlier reading for the head alone */
@@ -26,7 +25,7 @@ struct post {
     uint32_t waited;                           /* batches of known tickets that were waited for */
     bool streamed, again, paused, stopped, accepted, own_done;
     struct mintd_str key;
-    char preference[40];                       /* Preference-Applied; empty: none */
+    char preference[CALL_PREFERENCE];          /* Preference-Applied; empty: none */
 };
 
 static void turn_soon(struct call *c);
@@ -46,29 +45,6 @@ static bool take_key(struct call *c, struct post *p)
                      "Idempotency-Key must be one value of 1 to 255 visible ASCII characters that does not begin with ~");
     p->key = arena_str(c->mem, p->key);
     return ok;
-}
-
-/* RFC 7240: unknown or unusable preferences are ignored */
-static void take_preference(struct post *p, const char *s)
-{
-    uint64_t seconds = 0;
-    while (s && *s) {
-        s += strspn(s, " \t,");
-        size_t n = strcspn(s, ",;");
-        struct mintd_str one = { s, n };
-        while (one.n && one.p[one.n - 1] == ' ') one.n--;
-        if (one.n == 13 && !strncasecmp(one.p, "respond-async", 13)) {
-            p->wait_ms = 0;
-            snprintf(p->preference, sizeof p->preference, "respond-async");
-            return;
-        }
-        if (one.n > 5 && !strncasecmp(one.p, "wait=", 5) && !str_u64((struct mintd_str){ one.p + 5, one.n - 5 }, &seconds)) {
-            if (seconds > WAIT_MAX_S) seconds = WAIT_MAX_S;
-            p->wait_ms = seconds * 1000;
-            snprintf(p->preference, sizeof p->preference, "wait=%" PRIu64, seconds);
-        }
-        s += strcspn(s, ",");
-    }
 }
 
 /* ---- the intake's answers */
@@ -302,7 +278,7 @@ void batch_post(struct call *c)
     p->wait_ms = (uint64_t)c->api->conf->api.wait_ms;
     p->sha = EVP_MD_CTX_new();
     if (!p->sha || EVP_DigestInit_ex(p->sha, EVP_sha256(), NULL) != 1) return call_memory(c);
-    take_preference(p, http_header(c->http, "prefer", NULL));
+    call_prefer(c, &p->wait_ms, p->preference);
     if (take_key(c, p)) p->body = reader(c, false, NULL);
 }
 

@@ -3,6 +3,7 @@
 #include "api/batch.h"
 #include "api/control.h"
 #include "api/key.h"
+#include "api/reconcile.h"
 
 #define TICKET_FILTERS "venue event state from to chain collection limit cursor"
 #define BATCH_FNS batch_post, batch_data, batch_end, batch_gone, batch_drain
@@ -30,6 +31,12 @@ const struct route api_routes[] = {
     { "GET",  "/admin/mints/{}",           "mint",          SCOPE_READ,  ROUTE_ETAG, NULL, ticket_by_id },
     { "GET",  "/v1/tickets/{}",            "ticket_any",    SCOPE_READ,  ROUTE_ETAG, NULL, ticket_by_id },
     { "GET",  "/v1/venues/{}/tickets/{}",  "ticket",        SCOPE_READ,  ROUTE_ETAG, NULL, ticket_by_venue },
+
+    /* ---- reconciliation */
+    { "POST", "/admin/reconcile/{}",       "reconcile",     SCOPE_ADMIN, ROUTE_SMALL, NULL, reconcile_by_path, NULL, NULL, reconcile_gone },
+    { "GET",  "/admin/reconcile/{}/history", "reconcile_history", SCOPE_READ, 0, "limit cursor", history_by_path },
+    { "POST", "/v1/reconciliations",       "reconciliation", SCOPE_ADMIN, ROUTE_SMALL, NULL, reconcile_by_body, NULL, NULL, reconcile_gone },
+    { "GET",  "/v1/reconciliations",       "reconciliations", SCOPE_READ, 0, "venue limit cursor", history_by_query },
 
     /* ---- the daemon itself */
     { "GET",  "/v1/config",                "config",        SCOPE_ADMIN, 0, NULL, control_config },

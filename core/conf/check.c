@@ -13,7 +13,7 @@
 
 struct filler { struct full *full; struct conf_errors *errs; bool no_memory; };
 
-static const char *const top_groups[] = { "log", "commit", "intake", "listen", "api", "instances", "pipelines", "venues", NULL };
+static const char *const top_groups[] = { "log", "commit", "intake", "listen", "api", "reconcile", "instances", "pipelines", "venues", NULL };
 static const char *const instance_groups[] = { "opts", NULL };
 static const char *const pipeline_groups[] = { "upload", "mint", "confirm", "retry", NULL };
 
@@ -231,6 +231,10 @@ static void fill_commit(struct filler *f)
     o = check_group(f, SCHEMA_INTAKE);
     c->slab_bytes = number(o, "slab");
     c->intake_memory = number(o, "memory");
+    o = check_group(f, SCHEMA_RECONCILE);
+    c->reconcile_tolerance_ms = number(o, "tolerance");
+    c->reconcile_settle_ms = number(o, "settle");
+    c->reconcile_rate = small(o, "rate");
 }
 
 static bool ip_address(struct mintd_str s)

@@ -104,6 +104,7 @@ struct conf {
     uint32_t commit_items; int64_t commit_ms;    /* group commit: at so many items' worth, or after so long */
     int64_t  slab_bytes, intake_memory;          /* streamed intake: bytes per slab; a body above intake_memory is staged */
     struct conf_api api;
+    int64_t  reconcile_tolerance_ms, reconcile_settle_ms; uint32_t reconcile_rate;   /* questions per second */
     struct mintd_str default_pipeline;
     const struct conf_instance *instances; uint32_t n_instances;
     const struct conf_pipeline *pipelines; uint32_t n_pipelines;

@@ -69,7 +69,7 @@ bool opts_is_list(const struct mintd_opt *);
 
 /* ---- schema.c: the options of the core */
 struct schema { const char *group; const struct mintd_opt *table; uint32_t n; };
-enum { SCHEMA_TOP, SCHEMA_LOG, SCHEMA_COMMIT, SCHEMA_INTAKE, SCHEMA_LISTEN, SCHEMA_API, SCHEMA_CORE_END,
+enum { SCHEMA_TOP, SCHEMA_LOG, SCHEMA_COMMIT, SCHEMA_INTAKE, SCHEMA_LISTEN, SCHEMA_API, SCHEMA_RECONCILE, SCHEMA_CORE_END,
     SCHEMA_INSTANCE = SCHEMA_CORE_END, SCHEMA_PIPELINE, SCHEMA_UPLOAD, SCHEMA_MINT, SCHEMA_CONFIRM, SCHEMA_RETRY, SCHEMA_VENUE,
     SCHEMA_COUNT };
 extern const struct schema conf_schema[SCHEMA_COUNT];

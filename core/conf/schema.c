@@ -55,6 +55,11 @@ static const struct mintd_opt api[] = {
     { "header_timeout", "duration", "10s", NULL, "a request's head must be complete by then", 100, 10 * MINUTE, 0 },
     { "idle_timeout", "duration", "60s", NULL, "a connection that is silent for so long is closed", SECOND, HOUR, 0 },
 };
+static const struct mintd_opt reconcile[] = {
+    { "tolerance", "duration", "10m", NULL, "a block may be so far from the recorded time before it counts as a discrepancy", 0, DAY, 0 },
+    { "settle", "duration", "1m", NULL, "a mint younger than this is not held against witnesses that do not show it yet", 0, DAY, 0 },
+    { "rate", "int", "20", NULL, "questions to the chain per second, at most", 1, 1000, 0 },
+};
 static const struct mintd_opt instance[] = {
     { "plugin", "str", NULL, NULL, "plugin file without .so", 0, 0, MINTD_REQUIRED },
     { "workers", "int", "0", NULL, "private threads, 0: what the plugin suggests", 0, 64, 0 },
@@ -107,6 +112,7 @@ static const struct mintd_opt venue[] = {
 const struct schema conf_schema[SCHEMA_COUNT] = {
     [SCHEMA_TOP] = TABLE("", top), [SCHEMA_LOG] = TABLE("log", log_opts), [SCHEMA_COMMIT] = TABLE("commit", commit),
     [SCHEMA_INTAKE] = TABLE("intake", intake), [SCHEMA_LISTEN] = TABLE("listen", listen), [SCHEMA_API] = TABLE("api", api),
+    [SCHEMA_RECONCILE] = TABLE("reconcile", reconcile),
     [SCHEMA_INSTANCE] = TABLE("instances", instance), [SCHEMA_PIPELINE] = TABLE("pipelines", pipeline),
     [SCHEMA_UPLOAD] = TABLE("upload", upload), [SCHEMA_MINT] = TABLE("mint", mint), [SCHEMA_CONFIRM] = TABLE("confirm", confirm),
     [SCHEMA_RETRY] = TABLE("retry", retry), [SCHEMA_VENUE] = TABLE("venues", venue),

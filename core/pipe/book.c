@@ -107,6 +107,7 @@ int pipe_write(struct pipe *p, const struct pipe_row *w, struct arena *mem, pipe
     arena_free(mem);
     memcpy(row, w->row, w->size);
     if (w->event) book_event(g, g->mem, w->event, w->venue, 0, w->body.n ? w->body : S("{}"));
+    if (w->also) book_event(g, g->mem, w->also, w->venue, 0, w->also_body.n ? w->also_body : S("{}"));
     book_add(p, g, BOOK_URGENT | BOOK_GIVE_UP);
     return 0;
 }

@@ -276,6 +276,16 @@ void pipe_reconfigure(struct pipe *p, struct conf *conf)
     lane_kick(p);
 }
 
+bool pipe_chain(struct pipe *p, struct mintd_str pipeline, struct pipe_chain *ret)
+{
+    const struct line *line = line_find(p, pipeline);
+    const struct mintd_limits *lim = line && line->chain ? line->chain->limits : NULL;
+    if (!lim) return false;
+    struct proof_rule rule = chain_rule(line->chain, line);
+    *ret = (struct pipe_chain){ line->chain->inst, proof_quorum(&rule, false), lim->status_max, lim->inspect_max, lim->caps };
+    return true;
+}
+
 struct plug_inst *pipe_store(struct pipe *p) { return p->store; }
 
 bool pipe_ready(const struct pipe *p, struct buf *why)

@@ -27,9 +27,13 @@ struct plug_inst *pipe_store(struct pipe *);
 struct mintd_str pipe_identity(const struct pipe *);        /* of the store's books, made with them; empty before the start */
 /* fn after each commit, on the loop: rows changed, and events may be new. One listener; NULL: none any more. */
 void pipe_on_commit(struct pipe *, loop_fn *fn, void *arg);
+/* The chain of a pipeline, for whoever asks it something himself. false: no such pipeline, or its chain was never heard. */
+struct pipe_chain { struct plug_inst *inst; uint32_t quorum, status_max, inspect_max, caps; };
+bool pipe_chain(struct pipe *, struct mintd_str pipeline, struct pipe_chain *ret);
 /* Writes one row of `kind` through the book, with the event named (NULL: none; body: JSON, may be empty) about it. The row and its
  * strings lie in mem, which is taken. fn once, on a later turn; NULL: certainly not applied. 0, -ENOMEM (fn is not called then). */
-struct pipe_row { uint32_t kind; const void *row; size_t size; const char *event; uint64_t venue; struct mintd_str body; };
+struct pipe_row { uint32_t kind; const void *row; size_t size; const char *event; uint64_t venue; struct mintd_str body;
+    const char *also; struct mintd_str also_body; };         /* NULL, or a second event */
 typedef void pipe_written_fn(void *arg, const struct mintd_applied *);
 int pipe_write(struct pipe *, const struct pipe_row *, struct arena *mem, pipe_written_fn *, void *arg);
 

@@ -29,7 +29,7 @@ def group(options):
 class Config:
     """Groups are dicts of options, to be changed before write(); everything lies in the folder given to the methods."""
 
-    GROUPS = ("log", "api", "commit", "intake")
+    GROUPS = ("log", "api", "commit", "intake", "reconcile")
     STAGES = ("upload", "mint", "confirm", "retry")
 
     def __init__(self, profile, **groups):
@@ -38,7 +38,7 @@ class Config:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.top, self.chain, self.store, self.pipeline, self.listen = {}, {}, {}, {}, {}
-        self.log, self.api, self.commit, self.intake = {}, {}, {}, {}
+        self.log, self.api, self.commit, self.intake, self.reconcile = {}, {}, {}, {}, {}
         self.upload, self.mint, self.confirm, self.retry = {}, {}, {}, {}
         for name, options in groups.items():
             getattr(self, name).update(options)
