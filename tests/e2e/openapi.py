@@ -78,7 +78,7 @@ class Operation:
                 row, said["content"][kind]["schema"], DOC)], [], where, answer)
             check(rows, where, "no row")
         if kind == "text/csv":
-            matches(answer.text, "^[a-zA-Z,]+\r\n.*\r\n$", where)
+            matches(answer.text, "^[a-zA-Z_,]+\r\n.*\r\n$", where)
         if kind == "application/problem+json":
             equal((answer.json["status"], answer.json["type"]), (answer.status, "urn:mintd:error:" + answer.code), where)
             check(answer.code in self.codes.get(answer.status, ()), where, "carries a code that is not listed:", answer.code)
@@ -267,9 +267,25 @@ def others(world, operation):
         if kind in ("application/x-ndjson", "text/csv"):
             answer = operation.held(world.ask(operation, headers={"Accept": kind}))
             equal(answer.headers["Content-Type"].split(";")[0], kind, operation.name)
+    if "text/event-stream" in operation.responses[200].get("content", {}):
+        a_stream(world, operation)
     if 304 in operation.responses:
         tag = world.ask(operation).headers["ETag"]
         equal(operation.held(world.ask(operation, headers={"If-None-Match": tag})).status, 304, operation.name)
+
+
+def a_stream(world, operation):
+    """Its head and its first event; a stream has no end of its own."""
+    link = http.client.HTTPConnection("127.0.0.1", world.mintd.port, timeout=10)
+    link.request("GET", operation.url(world.values), headers={"x-admin-api-key": world.mintd.key, "Accept": "text/event-stream"})
+    answer = link.getresponse()
+    world.api.mint(f"venue-{operation.name}", tickets("streamed", 1))
+    text = b""
+    while not re.search(rb"^data: ", text, re.M):
+        text += answer.readline()
+    link.close()
+    operation.held(Answer(answer.status, answer.headers, text))
+    matches(text.decode(), r"^id: \S+$.*^event: \S+$.*^data: \{|^retry: ")
 
 
 @test
