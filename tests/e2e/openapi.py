@@ -130,6 +130,8 @@ class World:
         self.api = self.mintd.api()
         answer = self.api.mint("venue-123", tickets("ok", 3) + tickets("bad", 1), key="first")
         equal((answer.status, answer.json["state"]), (200, "partial"), answer)
+        # a report, so that every list has a row
+        self.api.call("POST", "/v1/reconciliations", json.dumps({"venueId": "venue-123"}))
         equal(self.api.call("POST", "/v1/keys", json.dumps({"name": "first", "scope": "read"})).status, 201)
         self.values = {"batch": answer.json["batchId"], "venue": "venue-123", "ticket": "ok-000000"}
         return self
@@ -386,7 +388,18 @@ def a_revocation(world, operation):
         equal((answer.status, answer.json["name"], "revokedAt" in answer.json), (200, "gone", True))
 
 
-SCENES = {"backup": a_backup, "config_reload": a_reload, "batch_mint": a_batch, "batch_create": a_batch, "key_create": a_key,
+def a_reconciliation(world, operation):
+    """With its result; then on a slow chain, where it goes on by itself and a second one is refused."""
+    answer = operation.held(world.ask(operation))
+    equal((answer.status, answer.json["totalChecked"], answer.json["discrepancies"]), (200, 4, []))
+    with World(os.path.join(world.mintd.folder, operation.name), chain={"read_latency": "400ms"}) as slow:
+        later = operation.held(slow.ask(operation, headers={"Prefer": "respond-async"}))
+        equal((later.status, later.headers["Location"]), (202, "/v1/reconciliations?venue=venue-123"))
+        again = operation.held(slow.ask(operation))
+        equal((again.status, again.code), (409, "reconcile.running"))
+
+
+SCENES = {"reconcile": a_reconciliation, "reconciliation": a_reconciliation, "backup": a_backup, "config_reload": a_reload, "batch_mint": a_batch, "batch_create": a_batch, "key_create": a_key,
           "key_revoke": a_revocation}
 
 
