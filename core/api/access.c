@@ -189,10 +189,33 @@ bool access_ask(struct call *c)
     return within_rate(c, false) && unauthorized(c, "a key is needed: x-admin-api-key or Authorization: Bearer");
 }
 
+/* ---- the route */
+
+static bool foreign(struct call *c)
+{
+    call_problem(c, &(struct problem){ .status = 403, .code = "auth.venue" }, "this key is for venue " STR_FMT " alone", STR_ARG(c->who.venue_name));
+    return false;
+}
+
+/* A route that does not say how it keeps to one venue is closed to keys that are bound to one. */
+static bool keeps_to_venue(struct call *c)
+{
+    if (!c->who.venue || c->route->scope == SCOPE_OPEN || c->route->flags & (ROUTE_VENUE | ROUTE_PLACE)) return true;
+    call_problem(c, &(struct problem){ .status = 403, .code = "auth.venue" },
+                 "this key is for venue " STR_FMT " alone, and this route is about all of them", STR_ARG(c->who.venue_name));
+    return false;
+}
+
 bool access_use(struct call *c)
 {
-    if (c->route->scope <= c->who.scope) return true;
+    if (c->route->scope <= c->who.scope) return keeps_to_venue(c);
     call_problem(c, &(struct problem){ .status = 403, .code = "auth.scope" }, "this needs a key of scope %s, this one may only %s",
                  keys_scope_name(c->route->scope), keys_scope_name(c->who.scope));
     return false;
 }
+
+bool access_place(struct call *c) { return !(c->route->flags & ROUTE_PLACE) || call_venue_named(c, c->param[0]); }
+
+uint64_t call_venue(const struct call *c) { return c->who.venue; }
+bool call_venue_is(struct call *c, uint64_t venue) { return !c->who.venue || c->who.venue == venue || foreign(c); }
+bool call_venue_named(struct call *c, struct mintd_str name) { return !c->who.venue || str_eq(c->who.venue_name, name) || foreign(c); }

@@ -19,4 +19,5 @@ void access_free(struct access *);
 
 bool access_ask(struct call *);                /* address, key, rate: before it is said whether there is such a route */
 bool access_use(struct call *);                /* may this key use this route? */
+bool access_place(struct call *);              /* and the venue that its path names? */
 #endif

@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include "api/api.h"
 #include "api/serve.h"
+#include "base/file.h"
 #include "base/log.h"
 
 enum { DESCRIPTOR_RESERVE = 64 };              /* store, chains, log: opened first, never given to clients */
@@ -27,6 +28,19 @@ static struct httpd_limits limits_of(const struct conf *conf)
                                   2 * (uint64_t)conf->api.max_body };
 }
 
+/* Whoever can open the socket is an administrator: the folder says who that is. */
+static int guard_socket(const char *path, struct buf *err)
+{
+    char folder[256];
+    const char *why = "", *slash = strrchr(path, '/');
+    snprintf(folder, sizeof folder, "%.*s", slash && slash != path ? (int)(slash - path) : 1, slash ? path : ".");
+    int rc = file_guarded(folder, &why);
+    if (rc)
+        buf_printf(err, "listen.unix: the folder %s %s: whoever can open the socket is an administrator, so give it a folder of its own, "
+                   "of mintd's user and with mode 0700, or 0750 to let a group in", folder, why);
+    return rc;
+}
+
 static int bind_all(struct api *api, struct buf *err)
 {
     const struct conf_api *c = &api->conf->api;
@@ -39,7 +53,8 @@ static int bind_all(struct api *api, struct buf *err)
     }
     if (!rc && c->unix_path.n) {
         snprintf(text, sizeof text, STR_FMT, STR_ARG(c->unix_path));
-        rc = httpd_bind(api->loop, NULL, 0, text, &limits, &serve_fns, api, err, &api->local);
+        rc = guard_socket(text, err);
+        if (!rc) rc = httpd_bind(api->loop, NULL, 0, text, &limits, &serve_fns, api, err, &api->local);
     }
     return rc;
 }

@@ -586,7 +586,7 @@ static void on_begin(void *arg, struct http_req *http)
         c->api->n_work++;
     }
     if (!is_framed(c) || !access_ask(c) || !has_route(c, allow) || !access_use(c) || !is_serving(c) || !accepts(c) || !query_fits(c) || !body_fits(c)
-        || !decode_params(c))
+        || !decode_params(c) || !access_place(c))
         return;
     if (c->route->flags & ROUTE_BODY) c->route->start(c);
 }

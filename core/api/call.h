@@ -19,6 +19,8 @@ enum { ROUTE_BODY = 1,                         /* takes a batch: its body goes t
     ROUTE_SMALL = 2,                           /* takes a small JSON body or none: whole in c->body before `start` */
     ROUTE_TEXT = 4,                            /* answers text, not JSON */
     ROUTE_QUIET = 8,                           /* its access line is logged at debug */
+    ROUTE_VENUE = 16,                          /* asks call_venue and keeps to it; without this or the next a key of one venue gets 403 */
+    ROUTE_PLACE = 32,                          /* its first {} is a venue, held against the key before `start` */
     ROUTE_LIST = 256,                          /* answers NDJSON and CSV as well, see list.h */
     ROUTE_EVENTS = 512,                        /* answers text/event-stream as well */
     ROUTE_ETAG = 1024 };                       /* its 200 has an ETag, and who knows it gets 304 */
@@ -124,6 +126,12 @@ typedef void call_written_fn(struct call *, const struct mintd_applied *);
 void call_write(struct call *, const struct pipe_row *, struct arena *mem, call_written_fn *fn);
 void call_ref(struct call *);
 void call_unref(struct call *);
+
+/* ---- the key of the call may be bound to one venue: all that such a call shows or changes must be of it */
+uint64_t call_venue(const struct call *);                  /* its id; 0: any */
+/* May the call have to do with this venue, by the id in its rows or by its name? false: answered with 403. */
+bool call_venue_is(struct call *, uint64_t venue);
+bool call_venue_named(struct call *, struct mintd_str name);
 
 /* ---- small things for questions and answers */
 /* Prefer: changes *wait_ms if there is one that is heeded, and says which (Preference-Applied; left alone otherwise). */

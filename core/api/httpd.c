@@ -684,7 +684,19 @@ static int bind_tcp(struct httpd *h, const char *address, uint16_t port)
     return rc;
 }
 
-/* A socket file that nobody answers on is left over from a killed daemon and goes. */
+/* Who may enter the folder may connect: the socket is its group's. Without the right to give it that group it stays our own. */
+static int open_to_group(const char *path)
+{
+    char folder[sizeof ((struct sockaddr_un *)0)->sun_path];
+    const char *slash = strrchr(path, '/');
+    struct stat st;
+    snprintf(folder, sizeof folder, "%.*s", slash && slash != path ? (int)(slash - path) : 1, slash ? path : ".");
+    if (stat(folder, &st)) return -errno;
+    if (chown(path, (uid_t)-1, st.st_gid)) log_debug("http: %s does not get the group of its folder: %s", path, strerror(errno));
+    return chmod(path, 0660) ? -errno : 0;
+}
+
+/* A socket file that nobody answers on is left over from a killed daemon and goes; any other file stays. */
 static int bind_unix(struct httpd *h, const char *path)
 {
     struct sockaddr_un sa = { .sun_family = AF_UNIX };
@@ -695,12 +707,14 @@ static int bind_unix(struct httpd *h, const char *path)
     int taken = !connect(probe, (struct sockaddr *)&sa, sizeof sa), err = errno;
     close(probe);
     if (taken) return -EADDRINUSE;
+    struct stat st;
+    if (!lstat(path, &st) && !S_ISSOCK(st.st_mode)) return -EEXIST;
     if (err == ECONNREFUSED) unlink(path);
     h->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (h->fd < 0 || bind(h->fd, (struct sockaddr *)&sa, sizeof sa)) return -errno;
     h->unix_path = strdup(path);
     if (!h->unix_path) return -ENOMEM;
-    return chmod(path, 0600) ? -errno : 0;
+    return open_to_group(path);
 }
 
 int httpd_bind(struct loop *loop, const char *address, uint16_t port, const char *unix_path, const struct httpd_limits *limits,

@@ -290,6 +290,8 @@ void filter_venue(struct call *c, void (*fn)(struct call *, uint64_t))
     if (!filter_text(c, "venue", 128, &name)) return;
     v->fn = fn;
     c->load = v;
-    if (name.n) call_query(c, &(struct mintd_query){ .kind = MINTD_DB_VENUE, .names = VEC(&name, 1) }, 0, on_venue);
+    if (name.n && !call_venue_named(c, name)) return;
+    if (call_venue(c)) fn(c, call_venue(c));
+    else if (name.n) call_query(c, &(struct mintd_query){ .kind = MINTD_DB_VENUE, .names = VEC(&name, 1) }, 0, on_venue);
     else fn(c, 0);
 }

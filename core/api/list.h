@@ -48,6 +48,6 @@ bool filter_words(struct call *, const char *name, const struct filter_word *, s
 bool filter_times(struct call *, int64_t *ret_from, int64_t *ret_to);          /* ?from=&to=, RFC 3339 */
 bool filter_text(struct call *, const char *name, size_t max, struct mintd_str *ret);
 void filter_refuse(struct call *, const char *name, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
-/* fn with the id of ?venue=, 0 without; a venue that is not known: 404 */
+/* fn with the id of ?venue=, or that of the key's; 0 without; a venue that is not known: 404 */
 void filter_venue(struct call *, void (*fn)(struct call *, uint64_t venue));
 #endif

@@ -139,6 +139,7 @@ static int on_head(void *arg, const struct body_head *head)
     struct post *p = c->state;
     struct pipe_open open = { .venue = head->venue, .pipeline = head->pipeline, .collection = head->collection,
                               .idem_key = p->key, .request_id = str_of(c->id), .streamed = p->streamed };
+    if (!call_venue_named(c, head->venue)) return p->stopped = true, BODY_STOP;
     if (SABOTAGE("drop_idem_key")) open.idem_key.n = 0;
     if (!pipe_intake_open(c->api->pipe, &open, on_verdict, c, &p->intake)) return BODY_GO;
     p->stopped = true;

@@ -14,23 +14,23 @@ const struct route api_routes[] = {
     { "GET",  "/readyz",                   "readyz",        SCOPE_OPEN,  ROUTE_TEXT | ROUTE_QUIET, "verbose", health_ready },
     { "GET",  "/healthz",                  "healthz",       SCOPE_OPEN,  ROUTE_TEXT | ROUTE_QUIET, "verbose", health_ready },
     { "GET",  "/metrics",                  "metrics",       SCOPE_READ,  ROUTE_TEXT | ROUTE_QUIET, NULL, health_metrics },
-    { "GET",  "/openapi.json",             "openapi",       SCOPE_READ,  0, NULL, openapi_get },
+    { "GET",  "/openapi.json",             "openapi",       SCOPE_READ,  ROUTE_VENUE, NULL, openapi_get },
 
     /* ---- batches */
-    { "POST", "/admin/batch-mint",         "batch_mint",    SCOPE_MINT,  ROUTE_BODY, NULL, BATCH_FNS },
-    { "POST", "/v1/batches",               "batch_create",  SCOPE_MINT,  ROUTE_BODY, NULL, BATCH_FNS },
-    { "GET",  "/v1/batches",               "batches",       SCOPE_READ,  ROUTE_LIST | ROUTE_ETAG, "venue state from to limit cursor", batch_list },
-    { "GET",  "/v1/batches/{}",            "batch",         SCOPE_READ,  ROUTE_ETAG, "verbose", batch_get },
-    { "GET",  "/v1/batches/{}/tickets",    "batch_tickets", SCOPE_READ,  ROUTE_LIST | ROUTE_ETAG, "state limit cursor", batch_tickets },
-    { "POST", "/v1/batches/{}/cancel",     "batch_cancel",  SCOPE_MINT,  0, NULL, batch_cancel },
-    { "POST", "/v1/batches/{}/retry",      "batch_retry",   SCOPE_MINT,  0, NULL, batch_retry },
+    { "POST", "/admin/batch-mint",         "batch_mint",    SCOPE_MINT,  ROUTE_BODY | ROUTE_VENUE, NULL, BATCH_FNS },
+    { "POST", "/v1/batches",               "batch_create",  SCOPE_MINT,  ROUTE_BODY | ROUTE_VENUE, NULL, BATCH_FNS },
+    { "GET",  "/v1/batches",               "batches",       SCOPE_READ,  ROUTE_LIST | ROUTE_ETAG | ROUTE_VENUE, "venue state from to limit cursor", batch_list },
+    { "GET",  "/v1/batches/{}",            "batch",         SCOPE_READ,  ROUTE_ETAG | ROUTE_VENUE, "verbose", batch_get },
+    { "GET",  "/v1/batches/{}/tickets",    "batch_tickets", SCOPE_READ,  ROUTE_LIST | ROUTE_ETAG | ROUTE_VENUE, "state limit cursor", batch_tickets },
+    { "POST", "/v1/batches/{}/cancel",     "batch_cancel",  SCOPE_MINT,  ROUTE_VENUE, NULL, batch_cancel },
+    { "POST", "/v1/batches/{}/retry",      "batch_retry",   SCOPE_MINT,  ROUTE_VENUE, NULL, batch_retry },
 
     /* ---- tickets */
-    { "GET",  "/admin/mints",              "mints",         SCOPE_READ,  ROUTE_LIST | ROUTE_ETAG, TICKET_FILTERS, mint_list },
-    { "GET",  "/v1/tickets",               "tickets",       SCOPE_READ,  ROUTE_LIST | ROUTE_ETAG, TICKET_FILTERS, ticket_list },
-    { "GET",  "/admin/mints/{}",           "mint",          SCOPE_READ,  ROUTE_ETAG, NULL, ticket_by_id },
-    { "GET",  "/v1/tickets/{}",            "ticket_any",    SCOPE_READ,  ROUTE_ETAG, NULL, ticket_by_id },
-    { "GET",  "/v1/venues/{}/tickets/{}",  "ticket",        SCOPE_READ,  ROUTE_ETAG, NULL, ticket_by_venue },
+    { "GET",  "/admin/mints",              "mints",         SCOPE_READ,  ROUTE_LIST | ROUTE_ETAG | ROUTE_VENUE, TICKET_FILTERS, mint_list },
+    { "GET",  "/v1/tickets",               "tickets",       SCOPE_READ,  ROUTE_LIST | ROUTE_ETAG | ROUTE_VENUE, TICKET_FILTERS, ticket_list },
+    { "GET",  "/admin/mints/{}",           "mint",          SCOPE_READ,  ROUTE_ETAG | ROUTE_VENUE, NULL, ticket_by_id },
+    { "GET",  "/v1/tickets/{}",            "ticket_any",    SCOPE_READ,  ROUTE_ETAG | ROUTE_VENUE, NULL, ticket_by_id },
+    { "GET",  "/v1/venues/{}/tickets/{}",  "ticket",        SCOPE_READ,  ROUTE_ETAG | ROUTE_PLACE, NULL, ticket_by_venue },
 
     /* ---- reconciliation */
     { "POST", "/admin/reconcile/{}",       "reconcile",     SCOPE_ADMIN, ROUTE_SMALL, NULL, reconcile_by_path, NULL, NULL, reconcile_gone },

@@ -321,5 +321,6 @@ static void on_any_item(struct call *c, const struct mintd_res *res)
 
 void ticket_by_id(struct call *c)
 {
-    if (begin(c)) call_query(c, &(struct mintd_query){ .kind = MINTD_DB_ITEM, .names = VEC(&c->param[0], 1) }, 0, on_any_item);
+    if (begin(c))
+        call_query(c, &(struct mintd_query){ .kind = MINTD_DB_ITEM, .venue = call_venue(c), .names = VEC(&c->param[0], 1) }, 0, on_any_item);
 }

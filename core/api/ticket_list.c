@@ -306,6 +306,7 @@ static void on_request(struct call *c, const struct mintd_res *res)
         call_problem(c, &(struct problem){ .status = 404, .code = "batch.unknown" }, "there is no batch " STR_FMT, STR_ARG(c->param[0]));
         return;
     }
+    if (!call_venue_is(c, q->venue)) return;
     t->q = (struct mintd_query){ .kind = MINTD_DB_ITEM, .request = q->id };
     if (filter_words(c, "state", states, ARRAY_LEN(states), &t->states)) list_start(c, &tickets_kind, t);
 }

@@ -165,7 +165,7 @@ static void on_request(struct call *c, const struct mintd_res *res)
         call_problem(c, &(struct problem){ .status = 404, .code = "batch.unknown" }, "there is no batch " STR_FMT, STR_ARG(c->param[0]));
         return;
     }
-    struct view_state *s = view_state(c);
+    struct view_state *s = call_venue_is(c, q->venue) ? view_state(c) : NULL;
     if (!s) return;
     s->views->request = q;
     call_query(c, &(struct mintd_query){ .kind = MINTD_DB_VENUE, .ids = VEC(&q->venue, 1) }, 0, on_venue);
@@ -196,18 +196,32 @@ static void on_steered(void *arg, int err, uint64_t n)
     call_unref(c);
 }
 
-void batch_cancel(struct call *c)
+typedef void steer_fn(struct pipe *, uint64_t request, pipe_steer_fn *, void *arg);
+struct steering { steer_fn *fn; uint64_t id; };
+
+static void steer(struct call *c)
 {
-    uint64_t id = 0;
-    if (batch_id(c, c->param[0], &id)) return;
+    const struct steering *s = c->load;
     call_ref(c);
-    pipe_cancel(c->api->pipe, id, on_steered, c);
+    s->fn(c->api->pipe, s->id, on_steered, c);
 }
 
-void batch_retry(struct call *c)
+static void on_own_request(struct call *c, const struct mintd_res *res)
 {
-    uint64_t id = 0;
-    if (batch_id(c, c->param[0], &id)) return;
-    call_ref(c);
-    pipe_retry(c->api->pipe, id, on_steered, c);
+    if (!res->rows.n || call_venue_is(c, ((const struct mintd_db_request *)res->rows.p)->venue)) steer(c);
 }
+
+/* The pipeline does not know whose key it is. */
+static void steer_batch(struct call *c, steer_fn *fn)
+{
+    struct steering *s = arena_alloc(c->mem, sizeof *s);
+    if (!s) return call_memory(c);
+    s->fn = fn;
+    c->load = s;
+    if (batch_id(c, c->param[0], &s->id)) return;
+    if (call_venue(c)) call_query(c, &(struct mintd_query){ .kind = MINTD_DB_REQUEST, .ids = VEC(&s->id, 1) }, 0, on_own_request);
+    else steer(c);
+}
+
+void batch_cancel(struct call *c) { steer_batch(c, pipe_cancel); }
+void batch_retry(struct call *c) { steer_batch(c, pipe_retry); }

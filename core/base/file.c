@@ -140,3 +140,25 @@ int file_trusted(const char *path, unsigned forbidden_mode, const char **ret_why
     *ret_why = why;
     return -EPERM;
 }
+
+static const char *unguarded(const struct stat *st)
+{
+    if (!S_ISDIR(st->st_mode)) return "is no folder";
+    if (st->st_uid != 0 && st->st_uid != geteuid()) return "belongs to neither root nor the running user";
+    if (st->st_mode & (S_IWOTH | S_IXOTH)) return "is open to others";
+    return NULL;
+}
+
+int file_guarded(const char *folder, const char **ret_why)
+{
+    struct stat st;
+    if (stat(folder, &st)) {
+        int r = -errno;
+        *ret_why = r == -ENOENT ? "does not exist" : r == -EACCES ? "cannot be entered" : "can not be looked at";
+        return r;
+    }
+    const char *why = unguarded(&st);
+    if (!why) return 0;
+    *ret_why = why;
+    return -EPERM;
+}

@@ -32,7 +32,7 @@ static const struct mintd_opt intake[] = {
 static const struct mintd_opt listen[] = {
     { "address", "str", "127.0.0.1", NULL, "IP address to listen on", 0, 0, MINTD_RESTART },
     { "port", "int", "3018", NULL, "TCP port, 0: none", 0, 65535, MINTD_RESTART },
-    { "unix", "path", NULL, NULL, "Unix socket to listen on as well", 0, 0, MINTD_RESTART },
+    { "unix", "path", NULL, NULL, "Unix socket to listen on as well; who may enter its folder administers without a key", 0, 0, MINTD_RESTART },
 };
 static const struct mintd_opt api[] = {
     { "auth", "bool", "true", NULL, "every route but health needs a key", 0, 0, 0 },

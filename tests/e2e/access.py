@@ -10,6 +10,7 @@ import secrets
 import signal
 import socket
 import sqlite3
+import subprocess
 import sys
 import time
 
@@ -552,6 +553,273 @@ def a_secret_that_others_may_read_stops_the_start(folder):
             said = mintd.log[before:]
             matches(said, "key\\.secret: .*" + why)
             equal(len([line for line in said.splitlines() if "key.secret" in line]), 1)
+
+
+# ---- venues
+
+OWN, FOREIGN = "venue-own", "venue-foreign"
+MARKS = ("foreign",)                                     # in everything that belongs to the other venue
+
+
+class World:
+    """Two venues with a batch each, the ids of what they have, and keys that are bound to the one or to none."""
+
+    def __init__(self, mintd):
+        self.mintd, self.batch = mintd, {}
+        for venue in (OWN, FOREIGN):
+            short = venue.split("-")[1]
+            items = [dict(item, eventId=f"event-{short}") for item in tickets(f"t-{short}", 3)]
+            answer = mintd.api().call("POST", "/v1/batches", batch(venue, items), {"Prefer": "wait=20"})
+            equal(answer.status, 200, answer)
+            self.batch[venue] = answer.json["batchId"]
+        self.bound = {scope: new_key(mintd, f"bound-{scope}", scope, venue=OWN) for scope in ("read", "mint", "admin")}
+
+    def ticket(self, venue):
+        return f"t-{venue.split('-')[1]}-000001"
+
+    def ask(self, route, *values, query="", key=None, body=None, headers=()):
+        return ask(self.mintd, route.at(*values) + query, route.method, key=key or self.bound["admin"], body=body, headers=headers)
+
+
+def refused(answer):
+    problem(answer, 403, "auth.venue", OWN)
+
+
+def allowed(answer):
+    check(answer.status < 400, answer)
+    return answer
+
+
+def by_batch(world, route):
+    refused(world.ask(route, world.batch[FOREIGN]))
+    allowed(world.ask(route, world.batch[OWN]))
+
+
+def by_body(world, route):
+    refused(world.ask(route, body=batch(FOREIGN, tickets("t-foreign-new", 1))))
+    late = b'{"tickets": %s, "venueId": "%s"}' % (json.dumps(tickets("t-foreign-new", 1)).encode(), FOREIGN.encode())
+    refused(world.ask(route, body=late))                   # the venue comes behind the tickets
+    refused(world.ask(route, body=batch(OWN.upper(), tickets("t-foreign-new", 1))))
+    allowed(world.ask(route, body=batch(OWN, tickets(f"t-own-{route.name}", 1))))
+
+
+def by_ticket(world, route):
+    equal(world.ask(route, world.ticket(FOREIGN)).status, 404)
+    equal(world.ask(route, world.ticket(FOREIGN), key=world.mintd.key).status, 200)
+    equal(world.ask(route, world.ticket(OWN)).status, 200)
+
+
+def as_list(world, route):
+    """Nothing of the other venue in any form, and what is missing is there without the binding."""
+    refused(world.ask(route, query=f"?venue={FOREIGN}"))
+    refused(world.ask(route, query="?venue=venue-nobody"))
+    forms = ("application/json", "application/x-ndjson", "text/csv") if "ROUTE_LIST" in route.flags else ("application/json",)
+    for form in forms:
+        headers = [("Accept", form)]
+        for query in ("", f"?venue={OWN}"):
+            answer = allowed(world.ask(route, query=query, headers=headers))
+            check(OWN in answer.text, route, "shows nothing of its own:", answer)
+            check(not any(mark in answer.text for mark in MARKS), route, form, "shows the other venue:", answer)
+        unbound = world.ask(route, key=world.mintd.key, headers=headers)
+        check(FOREIGN in unbound.text, route, "would show it to nobody, so this test tells nothing:", unbound)
+
+
+def no_data(world, route):
+    equal(world.ask(route).body, world.ask(route, key=world.mintd.key).body)
+
+
+# How each route that keeps to the venue of the key by itself is asked for another one.
+RECIPES = {
+    "openapi": no_data, "batch_mint": by_body, "batch_create": by_body, "batches": as_list, "batch": by_batch, "batch_tickets": by_batch,
+    "batch_cancel": by_batch, "batch_retry": by_batch, "mints": as_list, "tickets": as_list, "mint": by_ticket, "ticket_any": by_ticket,
+}
+
+
+@test
+def a_key_of_one_venue_reaches_no_other_on_any_route(folder):
+    with Daemon(folder, Config("null")).start() as mintd:
+        world = World(mintd)
+        kinds = {"closed": 0, "path": 0, "recipe": 0}
+        for route in routes():
+            if route.scope == "OPEN":
+                continue
+            if not route.flags & {"ROUTE_VENUE", "ROUTE_PLACE"}:
+                body = b"{}" if route.method in ("POST", "PUT") else None
+                refused(world.ask(route, "x1", body=body))
+                kinds["closed"] += 1
+            elif "ROUTE_PLACE" in route.flags:
+                body = b"{}" if route.method in ("POST", "PUT") else None
+                for venue in (FOREIGN, "venue-nobody", OWN.upper(), OWN + "x", OWN.replace("-", "%2D") + "%20"):
+                    refused(world.ask(route, venue, world.ticket(FOREIGN), body=body))
+                for venue in (OWN, OWN.replace("-", "%2D")):
+                    answer = world.ask(route, venue, world.ticket(OWN), body=body)
+                    check(answer.status not in (401, 403), route, answer)
+                kinds["path"] += 1
+            else:
+                check(route.name in RECIPES, route, "has ROUTE_VENUE: say in RECIPES how it is asked for another venue")
+                RECIPES[route.name](world, route)
+                kinds["recipe"] += 1
+            if route.scope == "ADMIN":                     # the scope is looked at first
+                problem(world.ask(route, "x1", key=world.bound["mint"], body=b"{}" if route.method in ("POST", "PUT") else None), 403, "auth.scope")
+        note(*(f"{count} {kind}" for kind, count in kinds.items()))
+        with mintd.store() as store:
+            foreign = store.rows("SELECT i.id FROM items i JOIN venues v ON v.id = i.venue WHERE v.name = ?", FOREIGN)
+            equal(len(foreign), 3, "something was added to the other venue")
+            equal(store.one("SELECT count(*) FROM requests q JOIN venues v ON v.id = q.venue WHERE v.name = ? AND q.cancel_at IS NOT NULL", FOREIGN), 0)
+            equal(store.one("SELECT count(*) FROM api_keys"), 3)
+        equal(mintd.stop(), 0)
+
+
+@test
+def a_key_may_be_older_than_the_first_batch_of_its_venue(folder):
+    with Daemon(folder, Config("null")).start() as mintd:
+        key = new_key(mintd, "shop", "mint", venue="new venue/\u00e4")
+        equal(mintd.api().get("/v1/batches", key=key).json, {"batches": []})
+        problem(post(mintd, "/v1/batches", batch("venue-2", tickets("t", 1)).decode().encode(), key), 403, "auth.venue", "new venue/\u00e4")
+        equal(post(mintd, "/v1/batches", batch("new venue/\u00e4", tickets("t", 1)), key).status, 200)
+        equal(len(mintd.api().get("/v1/batches", key=key).json["batches"]), 1)
+        equal(mintd.api().get("/v1/venues/new%20venue%2F%C3%A4/tickets/t-000000", key=key).status, 200)
+        equal(mintd.stop(), 0)
+
+
+# ---- the Unix socket
+
+class Local(http.client.HTTPConnection):
+    def __init__(self, path):
+        super().__init__("localhost", timeout=20)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(20)
+        self.sock.connect(self.path)
+
+
+def local(path, where, method="GET", body=None, headers=None):
+    link = Local(path)
+    try:
+        link.request(method, where, body, {**({"Content-Type": "application/json"} if body else {}), **(headers or {})})
+        answer = link.getresponse()
+        return Answer(answer.status, answer.headers, answer.read())
+    finally:
+        link.close()
+
+
+def with_socket(folder, mode=0o700, **groups):
+    """A configuration whose socket lies in a folder of that mode."""
+    run = os.path.join(folder, "run")
+    os.makedirs(run, exist_ok=True)
+    os.chmod(run, mode)
+    path = os.path.join(run, "api.sock")
+    return path, Config("null", listen={"unix": path}, **groups)
+
+
+@test
+def whoever_opens_the_socket_is_an_administrator(folder):
+    path, config = with_socket(folder, api={"allow": ["10.0.0.0/8"], "rate_admin": "1/1d", "rate_read": "1/1d", "rate_wrong": "1/1d"})
+    with Daemon(folder, config).start() as mintd:
+        for _ in range(3):                                 # neither addresses nor rates concern it
+            equal(local(path, "/v1/batches").status, 200)
+            equal(local(path, "/v1/keys", headers={"x-admin-api-key": "not one"}).status, 200)
+        answer = local(path, "/v1/keys", "POST", b'{"name": "made-here", "scope": "read"}')
+        equal(answer.status, 201)
+        equal(answer.headers["RateLimit-Limit"], None)
+        equal(local(path, "/v1/batches", "POST", batch("venue-1", tickets("t", 1))).status, 200)
+        equal(local(path, "/nothing").status, 404)
+        problem(ask(mintd, "/v1/batches", key=mintd.key), 403, "auth.address")
+        with mintd.store() as store:
+            equal(json.loads(store.one("SELECT body FROM events WHERE kind = 'key.created'"))["by"], "(socket)")
+        matches(mintd.log, r"peer=unix key=\(?socket")
+        status = os.stat(path)
+        equal((status.st_mode & 0o777, status.st_gid), (0o660, os.stat(os.path.dirname(path)).st_gid))
+        equal(mintd.stop(), 0)
+        check(not os.path.exists(path), "the socket was left behind")
+
+
+@test
+def a_socket_alone_is_enough(folder):
+    path, config = with_socket(folder)
+    config.listen["port"] = 0
+    with Daemon(folder, config).launch() as mintd:
+        until(lambda: os.path.exists(path) and local(path, "/readyz").status == 200, 15, "the daemon is ready", every=0.1)
+        equal(local(path, "/v1/batches").status, 200)
+        equal(mintd.stop(), 0)
+
+
+@test
+def a_socket_folder_that_is_open_to_others_stops_the_start(folder):
+    for mode in (0o701, 0o702, 0o703, 0o755, 0o777, 0o1777, 0o751, 0o773):
+        path, config = with_socket(os.path.join(folder, f"{mode:o}"), mode)
+        started(os.path.join(folder, f"{mode:o}"), config, "run is open to others.*0750", path)
+    for mode in (0o700, 0o750, 0o770, 0o710, 0o2750):
+        path, config = with_socket(os.path.join(folder, f"{mode:o}"), mode)
+        with Daemon(os.path.join(folder, f"{mode:o}"), config).start() as mintd:
+            equal(local(path, "/v1/batches").status, 200, oct(mode))
+            equal(mintd.stop(), 0)
+
+
+def started(folder, config, pattern, path=None):
+    """A start that is refused, in one line."""
+    mintd = Daemon(folder, config)
+    before = len(mintd.log)
+    with mintd.launch():
+        equal(mintd.wait(20), 1, mintd.log[-1000:])
+    lines = mintd.log[before:].splitlines()
+    equal(len(lines), 1, lines)
+    matches(lines[0], pattern)
+    if path:
+        check(not os.path.exists(path), "the socket was made all the same")
+
+
+@test
+def socket_folders_that_are_missing_or_of_somebody_else(folder):
+    path, config = with_socket(folder)
+    os.rmdir(os.path.dirname(path))
+    started(folder, config, "listen.unix: the folder .*/run does not exist", path)
+    with open(os.path.dirname(path), "w", encoding="ascii"):
+        pass
+    started(folder, config, "/run .*(is no folder|can not be looked at)")
+    os.remove(os.path.dirname(path))
+    if os.geteuid() == 0:
+        with_socket(folder)
+        os.chown(os.path.dirname(path), 12345, 0)
+        started(folder, config, "/run belongs to neither root nor the running user", path)
+
+
+@test
+def what_lies_in_the_place_of_the_socket(folder):
+    path, config = with_socket(folder)
+    with open(path, "w", encoding="ascii") as file:
+        file.write("somebody's notes")
+    started(folder, config, "api.sock: File exists")
+    with open(path, encoding="ascii") as file:
+        equal(file.read(), "somebody's notes")
+    os.remove(path)
+    with Daemon(folder, config).start() as mintd:
+        mintd.kill()                                       # leaves its socket behind
+        check(os.path.exists(path))
+        mintd.start()
+        equal(local(path, "/v1/batches").status, 200)
+        other = Config("null", listen={"unix": path})
+        started(os.path.join(folder, "other"), other, "api.sock: address already in use")
+        equal(local(path, "/v1/batches").status, 200)
+        equal(mintd.stop(), 0)
+
+
+@test
+def other_users_get_in_by_the_folders_group_alone(folder):
+    drop = ["setpriv", "--reuid=65534", "--clear-groups"]
+    if os.geteuid() or subprocess.run([*drop, "--regid=65534", "true"], check=False, capture_output=True).returncode:
+        skip("this needs the right to become another user")
+    os.chmod(folder, 0o755)
+    path, config = with_socket(folder, 0o750)
+    os.chown(os.path.dirname(path), 0, 4711)
+    probe = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); print('in')"
+    with Daemon(os.path.join(folder, "home"), config).start() as mintd:
+        for group, wanted in (("65534", ""), ("4711", "in\n")):
+            done = subprocess.run([*drop, f"--regid={group}", sys.executable, "-c", probe, path], check=False, capture_output=True, text=True)
+            equal(done.stdout, wanted, group, done.stderr)
+        equal(mintd.stop(), 0)
 
 
 if __name__ == "__main__":
