@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """The machine runs out of something: disk, file descriptors, memory, a working fsync. Nothing that was promised may be lost."""
 import http.client
+import json
 import os
 import resource
 import shutil
@@ -13,7 +14,7 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from conf import Config  # noqa: E402
 from ledger import Ledger  # noqa: E402
-from mintd import BUILD, Api, Daemon, tickets  # noqa: E402
+from mintd import BUILD, Api, Daemon, batch, ticket, tickets  # noqa: E402
 from tap import check, equal, main, matches, note, skip, test, until  # noqa: E402
 
 
@@ -233,6 +234,234 @@ def the_log_pipe_may_break(folder):
 def _listening(port):
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+# ---- limits on what a client may send: one below, at, and one above each; above is refused and changes nothing
+
+def exchange(mintd, head, body=b"", source="127.0.0.1"):
+    """Status, code and whether the connection was closed, of a request written by hand."""
+    with socket.create_connection(("127.0.0.1", mintd.port), timeout=20, source_address=(source, 0)) as link:
+        link.sendall(head + body)
+        answer = http.client.HTTPResponse(link)
+        answer.begin()
+        text = answer.read()
+        try:
+            code = json.loads(text).get("code", "")
+        except ValueError:
+            code = ""
+        return answer.status, code, answer.headers.get("Connection") == "close"
+
+
+def request(mintd, path="/v1/batches", method="GET", headers=(), length=None):
+    lines = [f"{method} {path} HTTP/1.1", "Host: mintd", f"x-admin-api-key: {mintd.key}", *headers]
+    if length is not None:
+        lines += ["Content-Type: application/json", f"Content-Length: {length}"]
+    return ("\r\n".join(lines) + "\r\n\r\n").encode()
+
+
+def chunked(mintd, path, body):
+    parts = [body[at:at + 4000] for at in range(0, len(body), 4000)]
+    head = request(mintd, path, "POST", ["Content-Type: application/json", "Transfer-Encoding: chunked"])
+    return head, b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
+
+
+def around(limit):
+    """One below, at, one above: with what is expected of it."""
+    return (limit - 1, True), (limit, True), (limit + 1, False)
+
+
+def accepted(mintd):
+    with mintd.store() as store:
+        return store.one("SELECT count(*) FROM items"), store.one("SELECT count(*) FROM requests"), store.one("SELECT count(*) FROM api_keys")
+
+
+@test
+def a_request_has_at_most_a_hundred_headers(folder):
+    with Daemon(folder, Config("null")).start() as mintd:
+        for count, fits in around(100):
+            got = exchange(mintd, request(mintd, headers=[f"X-{n}: x" for n in range(count - 2)]))
+            equal(got, (200, "", False) if fits else (431, "http.request", True), count)
+        equal(mintd.stop(), 0)
+
+
+@test
+def a_header_has_at_most_16_kib(folder):
+    with Daemon(folder, Config("null")).start() as mintd:
+        empty = len(request(mintd, headers=["X: "]))
+        for size, fits in around(16 * 1024):
+            head = request(mintd, headers=["X: " + "x" * (size - empty)])
+            equal(len(head), size)
+            equal(exchange(mintd, head), (200, "", False) if fits else (431, "http.request", True), size)
+        status = exchange(mintd, request(mintd, headers=[f"X-{n}: {'x' * 8000}" for n in range(20)]))[0]
+        equal(status, 431, "160 KiB of headers")
+        equal(exchange(mintd, request(mintd, "/v1/batches?cursor=" + "0" * 20000))[0] in (400, 414, 431), True)
+        equal(mintd.stop(), 0)
+
+
+@test
+def a_small_body_has_at_most_64_kib(folder):
+    with Daemon(folder, Config("null")).start() as mintd:
+        for place, (size, fits) in enumerate(around(64 * 1024)):
+            for way in ("length", "chunked"):
+                body = json.dumps({"name": f"{way}-{place}", "scope": "read"}).encode()
+                body += b" " * (size - len(body))
+                before = accepted(mintd)
+                if way == "chunked":
+                    status, code, _ = exchange(mintd, *chunked(mintd, "/v1/keys", body))
+                else:
+                    status, code, _ = exchange(mintd, request(mintd, "/v1/keys", "POST", length=len(body)), body)
+                equal((status, code), (201, "") if fits else (413, "body.too_large"), way, size)
+                equal(accepted(mintd) != before, fits)
+        equal(mintd.stop(), 0)
+
+
+@test
+def a_batch_has_at_most_max_body_bytes(folder):
+    for memory in ("1 MiB", "4 KiB"):                      # held in memory, and streamed
+        home = os.path.join(folder, memory.replace(" ", ""))
+        with Daemon(home, Config("null", api={"max_body": "16 KiB", "max_ticket": "4 KiB"}, intake={"memory": memory})).start() as mintd:
+            for place, (size, fits) in enumerate(around(16 * 1024)):
+                for way in ("length", "chunked"):
+                    body = batch("venue-1", tickets(f"{way}-{place}", 3))
+                    body += b" " * (size - len(body))
+                    before = accepted(mintd)
+                    if way == "chunked":
+                        status, code, _ = exchange(mintd, *chunked(mintd, "/v1/batches", body))
+                    else:
+                        status, code, _ = exchange(mintd, request(mintd, "/v1/batches", "POST", length=len(body)), body)
+                    equal((status, code), (200, "") if fits else (413, "body.too_large"), memory, way, size)
+                    equal(accepted(mintd) != before, fits)
+            equal(mintd.stop(), 0)
+
+
+@test
+def a_ticket_has_at_most_max_ticket_bytes(folder):
+    with Daemon(folder, Config("null", api={"max_ticket": "2 KiB"})).start() as mintd:
+        empty = len(json.dumps(ticket("t-0", pad=1))) - 1
+        for place, (size, fits) in enumerate(around(2048)):
+            item = ticket(f"t-{place}", pad=size - empty)
+            equal(len(json.dumps(item)), size)
+            before = accepted(mintd)
+            answer = mintd.api().mint("venue-1", [ticket(f"s-{place}"), item])
+            equal((answer.status, answer.code), (200, "") if fits else (413, "ticket.too_large"), size, answer)
+            equal(accepted(mintd) != before, fits)
+            if not fits:
+                equal(answer.json["errors"][0]["pointer"], "/tickets/1")
+        equal(mintd.stop(), 0)
+
+
+@test
+def a_request_has_at_most_max_items_tickets(folder):
+    with Daemon(folder, Config("null", api={"max_items": 10})).start() as mintd:
+        for count, fits in around(10):
+            before = accepted(mintd)
+            answer = mintd.api().mint("venue-1", tickets(f"t{count}", count))
+            equal((answer.status, answer.code), (200, "") if fits else (413, "batch.too_many_tickets"), count, answer)
+            equal(accepted(mintd)[0] - before[0], count if fits else 0)
+        equal(mintd.stop(), 0)
+
+
+@test
+def names_and_ids_have_their_length(folder):
+    with Daemon(folder, Config("null")).start() as mintd:
+        api = mintd.api()
+        for size, fits in around(255):
+            answer = api.mint("venue-1", tickets(f"k{size}", 1), key="k" * size)
+            equal((answer.status, answer.code), (200, "") if fits else (400, "idempotency.key"), size)
+        for size, fits in around(128):
+            answer = api.mint("v" * size, tickets(f"v{size}", 1))
+            equal(answer.status, 200 if fits else 422, size, answer)
+        for size, fits in around(64):
+            answer = api.get("/v1/batches", headers={"X-Request-Id": "r" * size})
+            equal((answer.status, answer.headers["X-Request-Id"] == "r" * size), (200, fits), size)
+        equal(mintd.stop(), 0)
+
+
+def answered(link, wait=20):
+    """Whether a request on this open connection is answered within that time; None: it was closed instead."""
+    link.settimeout(wait)
+    try:
+        link.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = http.client.HTTPResponse(link)
+        answer.begin()
+        return answer.read() == b"ok\n"
+    except TimeoutError:
+        return False
+    except (OSError, http.client.HTTPException):
+        return None
+
+
+@test
+def connections_in_all(folder):
+    limit = 8
+    with Daemon(folder, Config("null", api={"max_connections": limit, "max_connections_per_ip": 100})).start() as mintd:
+        time.sleep(0.3)                                    # what asked whether it is ready has gone
+        links = [socket.create_connection(("127.0.0.1", mintd.port), timeout=5) for _ in range(limit)]
+        equal([answered(link) for link in links], [True] * limit)
+        late = socket.create_connection(("127.0.0.1", mintd.port), timeout=5)
+        equal(answered(late, 0.5), False, "one more than the limit was served")
+        links.pop().close()
+        late.settimeout(10)
+        check(late.recv(12).startswith(b"HTTP/1.1 200"), "it waits although there is room")
+        equal([answered(link) for link in links], [True] * (limit - 1))
+        for link in (*links, late):
+            link.close()
+        equal(mintd.stop(), 0)
+
+
+@test
+def connections_of_one_address(folder):
+    limit = 5
+    with Daemon(folder, Config("null", api={"max_connections_per_ip": limit})).start() as mintd:
+        time.sleep(0.3)
+        links = [socket.create_connection(("127.0.0.1", mintd.port), timeout=5) for _ in range(limit)]
+        equal([answered(link) for link in links], [True] * limit)
+        with socket.create_connection(("127.0.0.1", mintd.port), timeout=5) as late:
+            equal(answered(late), None, "one more than the limit was served")
+        with socket.create_connection(("127.0.0.1", mintd.port), timeout=5, source_address=("127.0.0.2", 0)) as other:
+            equal(answered(other), True, "another address is counted with it")
+        links.pop().close()
+        time.sleep(0.3)
+        with socket.create_connection(("127.0.0.1", mintd.port), timeout=5) as again:
+            equal(answered(again), True)
+        for link in links:
+            link.close()
+        equal(mintd.stop(), 0)
+
+
+def slowly(mintd, seconds):
+    """A header whose last line comes after so long, some bytes all the time; whether it was answered."""
+    with socket.create_connection(("127.0.0.1", mintd.port), timeout=20) as link:
+        try:
+            link.sendall(b"GET /livez HTTP/1.1\r\nHost: x\r\n")
+            end = time.monotonic() + seconds
+            while time.monotonic() < end:
+                time.sleep(min(0.1, max(0, end - time.monotonic())))
+                link.sendall(b"X: y\r\n")
+            link.sendall(b"\r\n")
+            return link.recv(12).startswith(b"HTTP/1.1 200")
+        except OSError:
+            return False
+
+
+@test
+def a_header_is_whole_in_time_or_not_heard(folder):
+    with Daemon(folder, Config("null", api={"header_timeout": "1500ms", "idle_timeout": "1h"})).start() as mintd:
+        equal(slowly(mintd, 1.0), True)
+        equal(slowly(mintd, 2.4), False, "a header that took longer than allowed was heard")
+        equal(mintd.ready(), True)
+        equal(mintd.stop(), 0)
+
+
+@test
+def a_silent_connection_is_closed_in_time(folder):
+    with Daemon(folder, Config("null", api={"idle_timeout": "2s"})).start() as mintd:
+        for silent, wanted in ((1.0, True), (4.5, None)):
+            with socket.create_connection(("127.0.0.1", mintd.port), timeout=20) as link:
+                equal(answered(link), True)
+                time.sleep(silent)
+                equal(answered(link), wanted, silent, "seconds of silence")
+        equal(mintd.stop(), 0)
 
 
 if __name__ == "__main__":
