@@ -7,11 +7,11 @@ static void refill(struct pace_bucket *b, uint64_t now)
 {
     if (now <= b->last_ms) return;
     uint64_t ms = now - b->last_ms, room = b->burst - b->level;
-    if (ms >= room * 1000 / b->per_s + 1) { b->level = b->burst; b->last_ms = now; return; }
-    uint64_t add = b->per_s * ms / 1000;
-    if (!add) return;                                      /* keep the fraction: last_ms stays */
+    b->last_ms = now;
+    if (ms >= room * 1000 / b->per_s + 1) { b->level = b->burst; b->rest = 0; return; }
+    uint64_t all = b->per_s * ms + b->rest, add = all / 1000;
     b->level = add < room ? b->level + add : b->burst;
-    b->last_ms += add * 1000 / b->per_s;
+    b->rest = add < room ? all % 1000 : 0;                 /* the fraction is kept: asking often brings nothing */
 }
 
 void pace_bucket_set(struct pace_bucket *b, uint64_t per_s, uint64_t burst, uint64_t now)
@@ -32,7 +32,7 @@ uint64_t pace_bucket_wait(struct pace_bucket *b, uint64_t cost, uint64_t now)
     refill(b, now);
     if (cost > b->burst) cost = b->burst;
     if (b->level >= cost) return 0;
-    uint64_t due = b->last_ms + ((cost - b->level) * 1000 + b->per_s - 1) / b->per_s;
+    uint64_t due = b->last_ms + ((cost - b->level) * 1000 - b->rest + b->per_s - 1) / b->per_s;
     return due > now ? due - now : 1;
 }
 
@@ -49,7 +49,7 @@ void pace_bucket_refused(struct pace_bucket *b, uint64_t retry_ms, uint64_t now)
 {
     uint64_t until = now + (retry_ms ? retry_ms : HOLD_DEFAULT_MS);
     if (until > b->hold_until) b->hold_until = until;
-    b->level = 0;
+    b->level = b->rest = 0;
     if (b->last_ms < now) b->last_ms = now;
 }
 

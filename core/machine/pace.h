@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct pace_bucket { uint64_t per_s, burst, level, last_ms, hold_until; };     /* per_s 0: unlimited */
+struct pace_bucket { uint64_t per_s, burst, level, rest, last_ms, hold_until; };           /* per_s 0: unlimited */
 void     pace_bucket_set(struct pace_bucket *, uint64_t per_s, uint64_t burst, uint64_t now_ms);   /* keeps the level, capped */
 uint64_t pace_bucket_wait(struct pace_bucket *, uint64_t cost, uint64_t now_ms);   /* ms until cost fits; 0: now. A cost above
                                                                                       the burst fits when the bucket is full */

@@ -34,6 +34,24 @@ static void never_above_rate_plus_burst(void **state)
     assert_in_range(taken, 118, 120);                      /* 10/s * 10 s + 20 */
 }
 
+/* Several routes ask about the same budget, some of them each ms: the fractions of a ms are neither lost nor given twice. */
+static void asking_often_changes_nothing(void **state)
+{
+    (void)state;
+    static const struct { uint64_t per_s, step; } table[] = { { 78400, 113 }, { 78400, 1 }, { 1500, 1 }, { 7, 3 }, { 999, 1 }, { 1001, 7 } };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
+        struct pace_bucket b = { 0 };
+        uint64_t taken = 0, ms = 1000000;
+        pace_bucket_set(&b, table[i].per_s, table[i].per_s, 0);
+        pace_bucket_take(&b, table[i].per_s, 0);
+        for (uint64_t now = 0; now <= ms; now += table[i].step)
+            for (int k = 0; k < 5; k++)
+                while (!pace_bucket_wait(&b, table[i].per_s / 7, now)) { pace_bucket_take(&b, table[i].per_s / 7, now); taken += table[i].per_s / 7; }
+        uint64_t wanted = table[i].per_s * ms / 1000;
+        assert_in_range(taken, wanted - table[i].per_s, wanted);
+    }
+}
+
 /* One send is worth three bursts: the rate still holds, and a refusal in between forgives nothing. */
 static void a_cost_above_the_burst_is_owed(void **state)
 {
@@ -131,7 +149,8 @@ static void packing(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(one_node_of_thirty_one), cmocka_unit_test(never_above_rate_plus_burst), cmocka_unit_test(a_cost_above_the_burst_is_owed), cmocka_unit_test(the_wait_is_exact),
+        cmocka_unit_test(one_node_of_thirty_one), cmocka_unit_test(never_above_rate_plus_burst),
+        cmocka_unit_test(asking_often_changes_nothing), cmocka_unit_test(a_cost_above_the_burst_is_owed), cmocka_unit_test(the_wait_is_exact),
         cmocka_unit_test(refusal_empties_and_holds), cmocka_unit_test(a_new_rate_keeps_the_level),
         cmocka_unit_test(window_grows_one_a_window), cmocka_unit_test(window_is_cut_once_a_round_trip), cmocka_unit_test(packing),
     };
