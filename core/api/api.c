@@ -7,6 +7,7 @@
 #include "api/serve.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "ops/balance.h"
 
 enum { DESCRIPTOR_RESERVE = 64 };              /* store, chains, log: opened first, never given to clients */
 
@@ -80,7 +81,9 @@ int api_new(struct loop *loop, struct conf *conf, struct pipe *pipe, struct buf 
     api->reconciler = reconciler_new(loop, pipe, conf);
     api->stats = stats_new(loop, pipe);
     api->keys = keys_new(loop, pipe);
-    int rc = api->stats && api->keys && api->reconciler ? auth_load(&api->auth, loop, conf, err) : -ENOMEM;
+    api->balance = balance_new(loop, pipe, conf);
+    api->began_us = loop_now_us(loop);
+    int rc = api->stats && api->keys && api->reconciler && api->balance ? auth_load(&api->auth, loop, conf, err) : -ENOMEM;
     if (!rc) rc = bind_all(api, err);
     if (rc) {
         api_free(api);
@@ -119,6 +122,7 @@ int api_reconfigure(struct api *api, struct conf *next, struct buf *err)
     api->conf = conf_ref(next);
     reconciler_conf(api->reconciler, next);
     access_limit(&api->access, &next->api);
+    balance_configure(api->balance, next);
     struct httpd_limits limits = limits_of(next);
     if (api->tcp) httpd_limit(api->tcp, &limits);
     if (api->local) httpd_limit(api->local, &limits);
@@ -150,6 +154,7 @@ void api_drain(struct api *api, loop_fn *fn, void *arg)
     api->draining = true;
     stats_stop(api->stats);
     keys_stop(api->keys);
+    balance_stop(api->balance);
     api->drained_arg = arg;
     LIST_EACH(it, &api->calls) {
         struct call *c = LIST_OF(it, struct call, link);
@@ -167,6 +172,7 @@ static void release(struct api *api)
     stats_free(api->stats);
     keys_free(api->keys);
     access_free(&api->access);
+    balance_free(api->balance);
     auth_free(&api->auth);
     conf_unref(api->conf);
     free(api);
@@ -187,6 +193,7 @@ struct api *api_free(struct api *api)
     if (api->stats) stats_stop(api->stats);
     if (api->keys) keys_stop(api->keys);
     api->reconciler = reconciler_free(api->reconciler);
+    if (api->balance) balance_stop(api->balance);
     httpd_free(api->tcp);
     httpd_free(api->local);
     api->tcp = api->local = NULL;

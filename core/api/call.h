@@ -58,6 +58,8 @@ struct api {
     int64_t clock_us;                          /* wall clock less monotonic, at the start */
     bool copying;                              /* a copy of the store is being written */
     struct keys *keys;
+    struct balance *balance;
+    uint64_t began_us;
     struct metric *requests, *seconds, *in_flight;
 };
 

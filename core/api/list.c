@@ -8,6 +8,7 @@
 #include "api/fields.h"
 #include "base/json.h"
 #include "api/list.h"
+#include "base/amount.h"
 
 /* A page of JSON reads on while rows are filtered out, but not for ever; a stream reads STREAM_PAGE rows at a time. */
 enum { ROUNDS_MAX = 32, LOOK_MAX = 10000, STREAM_PAGE = 200 };
@@ -192,6 +193,11 @@ void rec_json_text(struct rec *r, const char *name, struct mintd_str quoted)
 void rec_u64(struct rec *r, const char *name, uint64_t v)
 {
     if (member(r, name, true)) buf_printf(r->b, "%" PRIu64, v);
+}
+
+void rec_ratio(struct rec *r, const char *name, uint64_t n, uint64_t d, uint32_t digits)
+{
+    if (member(r, name, true)) ratio_put(r->b, n, d, digits);
 }
 
 void rec_id(struct rec *r, const char *name, uint64_t v)

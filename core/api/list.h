@@ -10,6 +10,7 @@ bool rec_json(const struct rec *);
 void rec_str(struct rec *, const char *name, struct mintd_str);      /* nothing, or an empty field, when empty */
 void rec_json_text(struct rec *, const char *name, struct mintd_str quoted);         /* a JSON string as it was sent; may be empty */
 void rec_u64(struct rec *, const char *name, uint64_t);              /* always there */
+void rec_ratio(struct rec *, const char *name, uint64_t n, uint64_t d, uint32_t digits);      /* n / d, as ratio_put */
 void rec_id(struct rec *, const char *name, uint64_t);               /* a number that JSON shows as a string; nothing for 0 */
 void rec_time(struct rec *, const char *name, int64_t ms);           /* nothing for 0 */
 

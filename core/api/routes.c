@@ -1,5 +1,6 @@
 /* The route table: one line per route, read by the dispatcher, by 404 and 405 and by the tests. The first
  * that fits is taken: a literal path stands before one with {}. Loop thread. */
+#include "api/admin.h"
 #include "api/batch.h"
 #include "api/control.h"
 #include "api/key.h"
@@ -54,5 +55,24 @@ const struct route api_routes[] = {
     { "GET",  "/v1/keys",                  "keys",          SCOPE_ADMIN, ROUTE_LIST, "limit cursor", key_list },
     { "POST", "/v1/keys",                  "key_create",    SCOPE_ADMIN, ROUTE_SMALL, NULL, key_create },
     { "DELETE", "/v1/keys/{}",             "key_revoke",    SCOPE_ADMIN, 0, NULL, key_revoke },
+
+    /* ---- figures */
+    { "GET",  "/admin/dashboard",          "dashboard",     SCOPE_READ,  ROUTE_ETAG, NULL, dashboard_get },
+    { "GET",  "/admin/stats/{}",           "venue_stats",   SCOPE_READ,  0, NULL, venue_stats },
+    { "GET",  "/v1/venues",                "venues",        SCOPE_READ,  ROUTE_LIST | ROUTE_ETAG, "limit cursor", venue_list },
+    { "GET",  "/v1/venues/{}/stats",       "venue_figures", SCOPE_READ,  0, NULL, venue_stats },
+    { "GET",  "/admin/system/status",      "system_status", SCOPE_READ,  0, NULL, status_get, NULL, NULL, gather_gone },
+    { "GET",  "/v1/status",                "status",        SCOPE_READ,  0, NULL, status_get, NULL, NULL, gather_gone },
+    { "GET",  "/v1/wallets",               "wallets",       SCOPE_READ,  0, NULL, wallet_list },
+    { "GET",  "/admin/batch-mint/estimate", "batch_estimate", SCOPE_READ, 0, "count pipeline venue collection", estimate_get },
+    { "GET",  "/v1/estimate",              "estimate",      SCOPE_READ,  0, "count pipeline venue collection", estimate_get },
+
+    /* ---- cache */
+    { "GET",    "/admin/cache/stats",      "cache_stats",   SCOPE_READ,  0, NULL, cache_stats, NULL, NULL, gather_gone },
+    { "GET",    "/v1/cache",               "cache",         SCOPE_READ,  0, NULL, cache_stats, NULL, NULL, gather_gone },
+    { "DELETE", "/admin/cache/clear",      "cache_clear",   SCOPE_ADMIN, 0, NULL, cache_clear, NULL, NULL, gather_gone },
+    { "DELETE", "/v1/cache",               "cache_empty",   SCOPE_ADMIN, 0, NULL, cache_clear, NULL, NULL, gather_gone },
+    { "DELETE", "/admin/cache/{}",         "cache_remove",  SCOPE_ADMIN, 0, NULL, cache_forget, NULL, NULL, gather_gone },
+    { "DELETE", "/v1/cache/{}",            "cache_forget",  SCOPE_ADMIN, 0, NULL, cache_forget, NULL, NULL, gather_gone },
 };
 const size_t api_n_routes = ARRAY_LEN(api_routes);

@@ -9,6 +9,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/amount.h"
 #include "conf/conf_int.h"
 
 struct filler { struct full *full; struct conf_errors *errs; bool no_memory; };
@@ -210,6 +211,7 @@ static struct conf_opts *fill_top(struct filler *f)
     c->migrate = number(o, "migrate");
     c->lease_ms = number(o, "lease");
     c->drain_ms = number(o, "drain");
+    c->balance_ms = number(o, "balance_check");
     c->default_pipeline = text(o, "default_pipeline");
     return o;
 }
@@ -450,6 +452,8 @@ static void check_texts(struct filler *f, const struct conf_opts *o, const struc
     check_template(f, o, "metadata");
     if (!p->collection.n) conf_opt_error(o, "collection", "is empty", f->errs);
     if (p->metadata.n && !looks_like_object(p->metadata)) conf_opt_error(o, "metadata", "is not a JSON object { ... }", f->errs);
+    uint64_t any;
+    if (amount_parse(p->min_balance, 0, &any)) conf_opt_error(o, "min_balance", "is no amount such as 0.1 or 12", f->errs);
     if (!looks_like_object(p->collection_spec)) conf_opt_error(o, "collection_spec", "is not a JSON object { ... }", f->errs);
 }
 
@@ -478,7 +482,7 @@ static void fill_pipeline(struct filler *f, const struct node *group, const stru
     const struct conf_opts *o = check(f, SCHEMA_PIPELINE, group, n, what, what, pipeline_groups);
     *p = (struct conf_pipeline){ .name = SZ(n->name), .chain = text(o, "chain"), .uploader = text(o, "uploader"),
         .cache = text(o, "cache"), .collection = text(o, "collection"), .collection_spec = text(o, "collection_spec"),
-        .metadata = text(o, "metadata"), .recipient = text(o, "recipient"), .file = n->file, .line = n->line };
+        .metadata = text(o, "metadata"), .recipient = text(o, "recipient"), .min_balance = text(o, "min_balance"), .file = n->file, .line = n->line };
     if (n->type == NODE_GROUP) fill_policies(f, n, what, p);
     if (!o) return;
     check_filled(f, o, "chain");

@@ -57,6 +57,7 @@ struct conf_pipeline {
     struct mintd_str collection_spec;            /* JSON given to the chain with the creation, default "{}" */
     struct mintd_str metadata;                   /* template text, empty: the built-in mapping */
     struct mintd_str recipient;                  /* owner of items whose ticket names none; empty: the chain's default */
+    struct mintd_str min_balance;                /* decimal, in the coin of the chain: less than this in a wallet is a warning */
     /* upload */
     uint32_t upload_batch, upload_concurrency;   /* blobs per put; puts in flight */
     uint32_t gate;                               /* MINTD_LOCAL .. MINTD_FETCHED: level to reach before minting */
@@ -101,6 +102,7 @@ struct conf {
     bool     migrate;                            /* apply migrations at start */
     int64_t  lease_ms;                           /* lease time of the slot */
     int64_t  drain_ms;                           /* SIGTERM: at most this long */
+    int64_t  balance_ms;                         /* between two looks at the wallets */
     uint32_t commit_items; int64_t commit_ms;    /* group commit: at so many items' worth, or after so long */
     int64_t  slab_bytes, intake_memory;          /* streamed intake: bytes per slab; a body above intake_memory is staged */
     struct conf_api api;

@@ -15,6 +15,7 @@ static const struct mintd_opt top[] = {
     { "migrate", "bool", "true", NULL, "apply the store's migrations at start", 0, 0, 0 },
     { "lease", "duration", "15s", NULL, "an instance that was silent for so long may be taken over", SECOND, 10 * MINUTE, MINTD_RESTART },
     { "drain", "duration", "10s", NULL, "SIGTERM: finish or park within this time", 0, HOUR, 0 },
+    { "balance_check", "duration", "60s", NULL, "how often the wallets of the chains are looked at", 100, DAY, 0 },
     { "default_pipeline", "str", NULL, NULL, "pipeline of venues without one (default: the only pipeline)", 0, 0, 0 },
 };
 static const struct mintd_opt log_opts[] = {
@@ -72,6 +73,7 @@ static const struct mintd_opt pipeline[] = {
     { "collection_spec", "str", "{}", NULL, "JSON object handed to the chain when it creates a collection", 0, 0, 0 },
     { "metadata", "str", NULL, NULL, "template of an item's metadata JSON (default: the built-in mapping)", 0, 0, 0 },
     { "recipient", "str", NULL, NULL, "owner of items whose ticket names none (default: the chain's)", 0, 0, 0 },
+    { "min_balance", "str", "0.1", NULL, "warn when a wallet of the chain has less, in its coin: 12.5", 0, 0, 0 },
 };
 static const struct mintd_opt upload[] = {
     { "batch", "int", "250", NULL, "items per upload", 1, 10000, 0 },

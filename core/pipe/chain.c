@@ -28,7 +28,7 @@ static void take_budgets(struct chain *ch, const struct mintd_limits *lim, struc
 {
     uint64_t now = loop_now_ms(ch->pipe->loop);
     const struct mintd_budget *rows = lim->budgets.p;
-    struct budget *b = arena_array(mem, lim->budgets.n + 1, sizeof *b);
+    struct pipe_budget *b = arena_array(mem, lim->budgets.n + 1, sizeof *b);
     uint32_t n = b ? lim->budgets.n : 0, share = ch->pipe->live_slots ? ch->pipe->live_slots : 1;
     if (n > 64) n = 64;                                    /* chunk->budgets_held is a mask */
     for (uint32_t i = 0; i < n; i++) {
@@ -155,7 +155,7 @@ static uint64_t wait_for(struct chain *ch, struct mintd_str route, const struct 
 {
     uint64_t now = loop_now_ms(ch->pipe->loop), wait = 0;
     for (uint32_t i = 0; i < ch->n_budgets; i++) {
-        struct budget *b = &ch->budgets[i];
+        struct pipe_budget *b = &ch->budgets[i];
         if (!concerns(b->b, route, c->kind)) continue;
         uint64_t w = b->b->in_flight && b->open >= b->b->in_flight ? 50 : pace_bucket_wait(&b->bucket, cost(b->b, c->n_items), now);
         if (w > wait) wait = w;
@@ -167,7 +167,7 @@ static void take(struct chain *ch, struct mintd_str route, struct chunk *c, bool
 {
     uint64_t now = loop_now_ms(ch->pipe->loop);
     for (uint32_t i = 0; i < ch->n_budgets; i++) {
-        struct budget *b = &ch->budgets[i];
+        struct pipe_budget *b = &ch->budgets[i];
         if (!concerns(b->b, route, c->kind) || (!b->b->route.n && !network_too)) continue;
         pace_bucket_take(&b->bucket, cost(b->b, c->n_items), now);
         if (b->b->in_flight && !(c->budgets_held >> i & 1)) { b->open++; c->budgets_held |= (uint64_t)1 << i; }
@@ -200,7 +200,7 @@ uint64_t chain_routes(struct chain *ch, struct chunk *c, uint32_t want, struct m
 void chain_refused(struct chain *ch, struct mintd_str route, uint32_t kind, uint64_t retry_ms)
 {
     for (uint32_t i = 0; i < ch->n_budgets; i++) {
-        struct budget *b = &ch->budgets[i];
+        struct pipe_budget *b = &ch->budgets[i];
         if (b->b->route.n && concerns(b->b, route, kind)) pace_bucket_refused(&b->bucket, retry_ms, loop_now_ms(ch->pipe->loop));
     }
 }

@@ -194,8 +194,15 @@ static void metrics(struct pipe *p)
     p->m.proofs = metric_new(METRIC_COUNTER, "mintd_proofs_total", "kind", "attempts proven dead", NULL);
     p->m.resends = metric_new(METRIC_COUNTER, "mintd_resends_total", NULL, "broadcasts of bytes that were sent before", NULL);
     p->m.minted = metric_new(METRIC_COUNTER, "mintd_items_minted_total", "pipeline", "items that became final", NULL);
+    p->m.failed = metric_new(METRIC_COUNTER, "mintd_items_failed_total", "pipeline,state", "items that ended without a mint", NULL);
     p->m.quarantined = metric_new(METRIC_COUNTER, "mintd_quarantined_total", NULL, "chunks put into quarantine", NULL);
     p->m.seconds = metric_new(METRIC_HISTOGRAM, "mintd_mint_seconds", "pipeline", "from signing to finality", NULL);
+    p->m.hits = metric_new(METRIC_COUNTER, "minting_cache_hits_total", NULL, "addresses that a cache knew to be stored", NULL);
+    p->m.misses = metric_new(METRIC_COUNTER, "minting_cache_misses_total", NULL, "addresses that no cache knew", NULL);
+    p->m.hit_rate = metric_new(METRIC_GAUGE, "minting_cache_hit_rate", NULL, "hits of all look-ups since the start, percent", NULL);
+    metric_add(p->m.hits, S(""), S(""), 0);                /* there from the start, so that a rate can be taken */
+    metric_add(p->m.misses, S(""), S(""), 0);
+    metric_set(p->m.hit_rate, S(""), S(""), 0);
     p->m.leases = metric_new(METRIC_GAUGE, "mintd_live_slots", NULL, "unexpired lease slots on this store", NULL);
 }
 

@@ -6,6 +6,7 @@
 #include <stdint.h>
 #include "base/loop.h"
 #include "conf/conf.h"
+#include "machine/pace.h"
 #include "plug/plug.h"
 
 struct pipe;
@@ -30,6 +31,23 @@ void pipe_on_commit(struct pipe *, loop_fn *fn, void *arg);
 /* The chain of a pipeline, for whoever asks it something himself. false: no such pipeline, or its chain was never heard. */
 struct pipe_chain { struct plug_inst *inst; uint32_t quorum, status_max, inspect_max, caps; };
 bool pipe_chain(struct pipe *, struct mintd_str pipeline, struct pipe_chain *ret);
+struct plug *pipe_plug(struct pipe *);
+/* One pipeline as it stands. Its pointers hold until the caller returns to the loop. */
+struct pipe_budget { const struct mintd_budget *b; struct pace_bucket bucket; uint32_t open; };
+struct pipe_view {
+    const struct conf_pipeline *cf;
+    struct plug_inst *chain, *uploader, *cache;  /* cache may be NULL */
+    const struct mintd_limits *limits;           /* NULL: the chain has not answered yet */
+    uint64_t window_milli, in_flight;            /* adaptive: transactions allowed, in thousandths; open ones */
+    uint64_t landing_ms, put_us;                 /* learned: from send to final; a put, per blob; 0: not known yet */
+    const struct pipe_budget *budgets; uint32_t n_budgets;
+};
+bool pipe_look(struct pipe *, uint32_t i, struct pipe_view *ret);          /* the i-th that is configured; false: there is none */
+bool pipe_look_at(struct pipe *, struct mintd_str name, struct pipe_view *ret);
+/* A ticket like any other, as the pipeline would lay it out: for reckoning. 0, -ENOENT, -ENOMEM */
+struct pipe_example { struct mintd_str body, name, collection; };
+int  pipe_example(struct pipe *, struct mintd_str pipeline, struct mintd_str venue, struct arena *, struct pipe_example *ret);
+enum { PIPE_SLAB_ITEMS = 1000 };                 /* tickets that are laid out into transactions together */
 /* Writes one row of `kind` through the book, with the event named (NULL: none; body: JSON, may be empty) about it. The row and its
  * strings lie in mem, which is taken. fn once, on a later turn; NULL: certainly not applied. 0, -ENOMEM (fn is not called then). */
 struct pipe_row { uint32_t kind; const void *row; size_t size; const char *event; uint64_t venue; struct mintd_str body;

@@ -22,14 +22,13 @@ enum { ROUTES_MAX = 64, SENT_ROUTES = 8, BATCH_MAX = 64, CHUNKS_MIN = 64, CHUNKS
 enum pipe_state { PIPE_STARTING, PIPE_RUNNING, PIPE_DRAINING, PIPE_DEAD };
 
 /* ---- chain instances: limits, routes, budgets, watching (chain.c, watch.c) */
-struct budget { const struct mintd_budget *b; struct pace_bucket bucket; uint32_t open; };
 struct chain {
     struct list link;
     struct pipe *pipe;
     struct plug_inst *inst;
     struct arena *mem;                       /* holds limits */
     const struct mintd_limits *limits;       /* NULL: not known yet */
-    struct budget *budgets; uint32_t n_budgets;
+    struct pipe_budget *budgets; uint32_t n_budgets;
     uint32_t next_route;                     /* rotation among equally free routes */
     bool asking;                             /* a limits call is out */
     struct loop_timer *refresh;
@@ -52,7 +51,7 @@ struct line {
     struct template *metadata, *collection;
     struct list cols;                        /* ring of collections with ready chunks */
     struct pace_window window;
-    struct list uploading; uint32_t puts_out;
+    struct list uploading; uint32_t puts_out; uint64_t put_us;     /* learned time of a put, per blob */
     uint32_t wave_open; uint64_t wave_next;  /* mode fixed: chunks of the wave not settled; earliest next wave */
     bool turn_posted, upload_posted;
     struct loop_timer *wake;
@@ -151,7 +150,7 @@ struct pipe {
     uint32_t calls_out;                      /* plugin calls whose answer someone here waits for */
     struct { struct map known; struct list order; uint64_t wanted[64]; uint32_t n_wanted, ends; bool out; struct loop_timer *timer; } trail;
     struct { struct metric *stages, *depth, *chunks, *in_flight, *window, *ready, *memory, *commits, *groups, *claims, *proofs, *resends,
-             *minted, *quarantined, *seconds, *leases; } m;
+             *minted, *quarantined, *seconds, *leases, *hits, *misses, *hit_rate, *failed; } m;
 };
 
 /* pipe.c */

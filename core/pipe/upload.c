@@ -127,6 +127,8 @@ static void remember(struct put *put, const struct mintd_stored *rows)
     else arena_free(mem);
 }
 
+static void learn(struct line *line, uint64_t us) { line->put_us = line->put_us ? (line->put_us * 7 + us) / 8 : us ? us : 1; }
+
 static void answered(void *arg, struct plug_reply *r)
 {
     struct put *put = arg;
@@ -136,6 +138,7 @@ static void answered(void *arg, struct plug_reply *r)
     bool ok = r->out->cls == MINTD_OK && r->res->rows.n == put->rows;
     if (!ok) pipe_outcome(p, put->line, STAGE_PUT, 0, r->out);
     if (ok && p->state == PIPE_RUNNING) remember(put, r->res->rows.p);
+    if (ok && !put->checking && put->rows) learn(put->line, r->took_us / put->rows);
     uint32_t from = 0;
     for (uint32_t i = 0; i < put->n; i++) {
         struct chunk *c = put->chunks[i];
@@ -164,6 +167,17 @@ static void send(struct put *put)
 }
 
 /* ---- the cache in front: a chunk all of whose blobs are known to be there needs no put */
+/* What cannot be read is a miss. */
+static void count_cache(struct pipe *p, const struct mintd_kv *kv, uint32_t n, uint32_t asked)
+{
+    uint32_t found = 0;
+    for (uint32_t i = 0; i < n; i++) found += kv[i].found != 0;
+    metric_add(p->m.hits, NONE, NONE, found);
+    metric_add(p->m.misses, NONE, NONE, asked - found);
+    double hits = metric_get(p->m.hits, NONE, NONE), all = hits + metric_get(p->m.misses, NONE, NONE);
+    metric_set(p->m.hit_rate, NONE, NONE, all > 0 ? 100 * hits / all : 0);
+}
+
 static void cached(void *arg, struct plug_reply *r)
 {
     struct put *put = arg;
@@ -171,6 +185,7 @@ static void cached(void *arg, struct plug_reply *r)
     pipe_called(p);
     const struct mintd_kv *kv = r->res->rows.p;
     bool usable = r->out->cls == MINTD_OK && r->res->rows.n == put->rows;
+    count_cache(p, kv, usable ? put->rows : 0, put->rows);
     uint32_t from = 0, kept = 0, rows = 0;
     for (uint32_t i = 0; i < put->n; i++) {
         struct chunk *c = put->chunks[i];

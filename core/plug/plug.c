@@ -318,16 +318,25 @@ uint32_t plug_unready(const struct plug *p, struct buf *ret)
     return n;
 }
 
-bool plug_granted(const struct plug_inst *inst, struct mintd_str key)
+bool plug_key_at(const struct plug_inst *inst, uint32_t at, struct mintd_str *ret_option, struct mintd_str *ret_key)
 {
     const struct mintd_ctx *ctx = inst->cur;
-    for (uint32_t i = 0; ctx && key.n && i < ctx->desc->opts.n; i++) {
+    for (uint32_t i = 0; ctx && i < ctx->desc->opts.n; i++) {
         const struct mintd_opt *o = &ctx->file->opts[i];
-        struct mintd_str named;
         if (strcmp(o->type, "key") && strcmp(o->type, "list:key")) continue;
-        for (uint32_t k = 0; !conf_opt_str(ctx->cfg.opts, o->name, k, &named); k++)
-            if (str_eq(named, key)) return true;
+        for (uint32_t k = 0; !conf_opt_str(ctx->cfg.opts, o->name, k, ret_key); k++) {
+            *ret_option = str_of(o->name);
+            if (!at--) return true;
+        }
     }
+    return false;
+}
+
+bool plug_granted(const struct plug_inst *inst, struct mintd_str key)
+{
+    struct mintd_str option, named;
+    for (uint32_t i = 0; key.n && plug_key_at(inst, i, &option, &named); i++)
+        if (str_eq(named, key)) return true;
     return false;
 }
 

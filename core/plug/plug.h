@@ -58,6 +58,8 @@ uint32_t plug_kind(const struct plug_inst *);
 bool plug_offers(const struct plug_inst *, uint32_t op);
 bool plug_ready(const struct plug_inst *);                   /* started */
 bool plug_granted(const struct plug_inst *, struct mintd_str key);   /* "instance/key" is named by one of its `key` options */
+/* The i-th key that its `key` options name, with the option's name. false: there is none. Both live as long as the instance. */
+bool plug_key_at(const struct plug_inst *, uint32_t i, struct mintd_str *ret_option, struct mintd_str *ret_key);
 /* facts of `start` as reported by the plugin (mintd_field rows) */
 struct mintd_vec plug_facts(const struct plug_inst *);
 void plug_on_poke(struct plug_inst *, void (*fn)(void *arg, struct mintd_str id), void *arg);   /* on the loop */

@@ -106,7 +106,7 @@ struct mintd_host {
  * list ?      none    C T H P      arg list -> truth in chain order, `next`
  * find ?      none    C T H P      item (arg list: collection) -> truth, 0..n each
  * estimate    none    C T H P      intent (a sample) -> cost
- * wallet      none    C T H P      key -> purse                                                                    ---- */
+ * wallet      none    C T H P      key (role: the option that names it) -> purse of each that holds money         ---- */
 enum { MINTD_MINT = 0, MINTD_COLLECTION = 1, MINTD_TRANSFER = 2 };       /* budgets: mask of 1 << kind */
 enum { MINTD_SEND = 1, MINTD_READ = 2, MINTD_PROVE = 4 };                /* PROVE: has history, counts for a quorum */
 struct mintd_route { struct mintd_str name; uint32_t use, state; };      /* node or endpoint; name shows no secret; state 1: sick */

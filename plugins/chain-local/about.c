@@ -84,10 +84,12 @@ static int estimate_run(struct job *j)
     uint64_t tx = fee_of(l, MINTD_TRANSFER, 1, now);
     struct mintd_cost *cost = job_mem(j, 3 * sizeof *cost);
     if (!cost) return -1;
+    struct mintd_intent in = { .kind = MINTD_MINT };
+    if (j->req->rows.n) mintd_row(j->req->rows, 0, &in, sizeof in);
     cost[0] = (struct mintd_cost){ .what = STR("collection"), .amount = fee_of(l, MINTD_COLLECTION, 0, now), .per = 0 };
     cost[1] = (struct mintd_cost){ .what = STR("transaction"), .amount = tx, .per = 1 };
     cost[2] = (struct mintd_cost){ .what = STR("item"), .amount = fee_of(l, MINTD_MINT, 1, now) - tx, .per = 2 };
-    j->res.rows = ROWS(cost, 3);
+    j->res.rows = in.kind == MINTD_TRANSFER ? ROWS(&cost[1], 1) : ROWS(cost, 3);
     return 0;
 }
 
@@ -100,17 +102,19 @@ static int wallet_run(struct job *j)
     if (r) return r;
     struct mintd_purse *out = job_mem(j, rows.n * sizeof *out);
     int64_t now = chain_now(l);
+    uint32_t n = 0;
     for (uint32_t i = 0; out && i < rows.n; i++) {
         struct mintd_key k;
         char text[ID_MAX];
         mintd_row(rows, i, &k, sizeof k);
+        if (str_is(k.role, STR("item_key"))) continue;     /* its children are addresses of items, no accounts */
         if (k.pub.n != KEY) return job_refuse(j, MINTD_PERMANENT, "local.bad_request", "an account is the public key of a key, 32 bytes");
         const uint8_t *pub = (const uint8_t *)k.pub.p;
-        out[i] = (struct mintd_purse){ .role = k.role, .route = route_at(l, 0).name, .balance = balance_of(l, pub), .clock = clock_at(l, now) };
-        out[i].account = job_text(j, (struct mintd_str){ text, base58_encode(pub, KEY, text, sizeof text) });
+        out[n] = (struct mintd_purse){ .role = k.role, .route = route_at(l, 0).name, .balance = balance_of(l, pub), .clock = clock_at(l, now) };
+        out[n++].account = job_text(j, (struct mintd_str){ text, base58_encode(pub, KEY, text, sizeof text) });
     }
     if (j->out.cls) return -1;
-    j->res.rows = ROWS(out, rows.n);
+    j->res.rows = ROWS(out, n);
     return 0;
 }
 
