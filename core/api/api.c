@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include "api/api.h"
 #include "api/serve.h"
+#include "api/shown.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "ops/balance.h"
@@ -80,10 +81,11 @@ int api_new(struct loop *loop, struct conf *conf, struct pipe *pipe, struct buf 
     access_limit(&api->access, &conf->api);
     api->reconciler = reconciler_new(loop, pipe, conf);
     api->stats = stats_new(loop, pipe);
+    api->shown = shown_new();
     api->keys = keys_new(loop, pipe);
     api->balance = balance_new(loop, pipe, conf);
     api->began_us = loop_now_us(loop);
-    int rc = api->stats && api->keys && api->reconciler && api->balance ? auth_load(&api->auth, loop, conf, err) : -ENOMEM;
+    int rc = api->stats && api->shown && api->keys && api->reconciler && api->balance ? auth_load(&api->auth, loop, conf, err) : -ENOMEM;
     if (!rc) rc = bind_all(api, err);
     if (rc) {
         api_free(api);
@@ -170,6 +172,7 @@ void api_drain(struct api *api, loop_fn *fn, void *arg)
 static void release(struct api *api)
 {
     stats_free(api->stats);
+    shown_free(api->shown);
     keys_free(api->keys);
     access_free(&api->access);
     balance_free(api->balance);

@@ -53,6 +53,7 @@ struct api {
     struct loop_timer *drain_timer;
     struct stats *stats;
     struct reconciler *reconciler;             /* NULL once nothing may begin any more */
+    struct shown *shown;
     struct access access;
     struct api_hooks hooks;
     int64_t clock_us;                          /* wall clock less monotonic, at the start */

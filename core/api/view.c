@@ -4,11 +4,12 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include "api/batch.h"
+#include "api/shown.h"
 
 /* ---- one view */
 
 struct load { struct batch_view *view; bool chunks; void (*fn)(struct call *); };
-struct view_state { struct batch_view *views; };
+struct view_state { struct batch_view view; uint64_t written, at_ms; bool verbose; };     /* written, at_ms: before the first read */
 
 static const struct mintd_db_chunk *chunk_rows(const struct mintd_res *res) { return res->rows.p; }
 
@@ -130,21 +131,13 @@ int batch_id(struct call *c, struct mintd_str text, uint64_t *ret)
     return -EINVAL;
 }
 
-static struct view_state *view_state(struct call *c)
-{
-    struct view_state *s = arena_alloc(c->mem, sizeof *s);
-    if (s) s->views = arena_alloc(c->mem, sizeof *s->views);
-    if (!s || !s->views) return call_memory(c), NULL;
-    c->state = s;
-    return s;
-}
-
 static void answer_view(struct call *c)
 {
     struct view_state *s = c->state;
     struct buf b = { 0 };
-    batch_view_put(&b, s->views);
+    batch_view_put(&b, &s->view);
     buf_puts(&b, "\n");
+    if (!b.bad && !c->who.venue) shown_put(c->api->shown, s->view.request->id, s->verbose, s->written, s->at_ms, buf_view(&b));
     call_json(c, 200, &b, NULL);
 }
 
@@ -153,9 +146,9 @@ enum { CHUNKS_SHOWN = 10000 };                 /* larger batches show their chun
 static void on_venue(struct call *c, const struct mintd_res *res)
 {
     struct view_state *s = c->state;
-    if (res->rows.n) s->views->venue = ((const struct mintd_db_venue *)res->rows.p)->name;
-    bool chunks = s->views->request->n_items <= CHUNKS_SHOWN || http_query(c->http, "verbose");
-    batch_view_load(c, s->views, chunks, answer_view);
+    if (res->rows.n) s->view.venue = ((const struct mintd_db_venue *)res->rows.p)->name;
+    bool chunks = s->view.request->n_items <= CHUNKS_SHOWN || s->verbose;
+    batch_view_load(c, &s->view, chunks, answer_view);
 }
 
 static void on_request(struct call *c, const struct mintd_res *res)
@@ -165,17 +158,33 @@ static void on_request(struct call *c, const struct mintd_res *res)
         call_problem(c, &(struct problem){ .status = 404, .code = "batch.unknown" }, "there is no batch " STR_FMT, STR_ARG(c->param[0]));
         return;
     }
-    struct view_state *s = call_venue_is(c, q->venue) ? view_state(c) : NULL;
-    if (!s) return;
-    s->views->request = q;
+    struct view_state *s = c->state;
+    if (!call_venue_is(c, q->venue)) return;
+    s->view.request = q;
     call_query(c, &(struct mintd_query){ .kind = MINTD_DB_VENUE, .ids = VEC(&q->venue, 1) }, 0, on_venue);
+}
+
+/* A key that is bound to a venue is judged by the rows, each time. */
+static bool answer_again(struct call *c, uint64_t id)
+{
+    const struct view_state *s = c->state;
+    struct mintd_str text = c->who.venue ? S("") : shown_get(c->api->shown, id, s->verbose, s->written, s->at_ms);
+    struct buf b = { 0 };
+    if (!text.n) return false;
+    buf_str(&b, text);
+    call_json(c, 200, &b, NULL);
+    return true;
 }
 
 void batch_get(struct call *c)
 {
     uint64_t id = 0;
+    struct view_state *s = arena_alloc(c->mem, sizeof *s);
+    if (!s) return call_memory(c);
     if (batch_id(c, c->param[0], &id)) return;
-    call_query(c, &(struct mintd_query){ .kind = MINTD_DB_REQUEST, .ids = VEC(&id, 1) }, 0, on_request);
+    c->state = s;
+    *s = (struct view_state){ .written = pipe_written(c->api->pipe), .at_ms = loop_now_ms(c->api->loop), .verbose = http_query(c->http, "verbose") };
+    if (!answer_again(c, id)) call_query(c, &(struct mintd_query){ .kind = MINTD_DB_REQUEST, .ids = VEC(&id, 1) }, 0, on_request);
 }
 
 /* ---- cancel and retry */

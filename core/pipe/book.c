@@ -189,6 +189,7 @@ static void committed(void *arg, struct plug_reply *r)
     struct pipe *p = arg;
     struct book *b = &p->book;
     pipe_called(p);
+    p->written++;
     CRASH("book.commit.after");
     b->out = false;
     uint32_t n = 0;

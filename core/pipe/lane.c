@@ -156,6 +156,7 @@ static void claimed(void *arg, struct plug_reply *r)
 {
     struct pipe *p = arg;
     pipe_called(p);
+    p->written++;
     CRASH("lane.claim.after");
     struct claim *cl = r->out->cls == MINTD_OK && p->state == PIPE_RUNNING ? calloc(1, sizeof *cl) : NULL;
     uint64_t *ids = cl ? arena_array(r->mem, r->res->rows.n + 1, sizeof *ids) : NULL;

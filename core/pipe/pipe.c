@@ -294,6 +294,7 @@ bool pipe_chain(struct pipe *p, struct mintd_str pipeline, struct pipe_chain *re
 }
 
 struct plug_inst *pipe_store(struct pipe *p) { return p->store; }
+uint64_t pipe_written(const struct pipe *p) { return p->written; }
 
 bool pipe_ready(const struct pipe *p, struct buf *why)
 {

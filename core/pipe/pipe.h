@@ -23,6 +23,7 @@ void pipe_free(struct pipe *);                              /* after drain, or a
 typedef void pipe_fatal_fn(void *arg, const char *why);
 void pipe_on_fatal(struct pipe *, pipe_fatal_fn *, void *arg);
 bool pipe_ready(const struct pipe *, struct buf *why);      /* accepts work: lease held, store answers, one chain known */
+uint64_t pipe_written(const struct pipe *);                 /* changes with everything this process writes that a reader may see */
 void pipe_sample(struct pipe *);                            /* brings the gauges of its queues up to date */
 struct plug_inst *pipe_store(struct pipe *);
 struct mintd_str pipe_identity(const struct pipe *);        /* of the store's books, made with them; empty before the start */

@@ -147,6 +147,7 @@ struct pipe {
     struct book book;
     struct { bool out, again, more; struct loop_timer *timer; uint32_t turn; } lanes;
     uint32_t resting;                        /* chunks that only wait for finality */
+    uint64_t written;                        /* counts commits and claims that were answered */
     uint32_t calls_out;                      /* plugin calls whose answer someone here waits for */
     struct { struct map known; struct list order; uint64_t wanted[64]; uint32_t n_wanted, ends; bool out; struct loop_timer *timer; } trail;
     struct { struct metric *stages, *depth, *chunks, *in_flight, *window, *ready, *memory, *commits, *groups, *claims, *proofs, *resends,
