@@ -160,6 +160,10 @@ static int key_body(struct cli *c, struct buf *b)
     buf_json(b, str_of(c->arg[0]));
     buf_puts(b, ",\"scope\":");
     buf_json(b, str_of(c->opt[OPT_SCOPE] ? c->opt[OPT_SCOPE] : "read"));
+    if (c->opt[OPT_VENUE]) {
+        buf_puts(b, ",\"venue\":");
+        buf_json(b, str_of(c->opt[OPT_VENUE]));
+    }
     if (!rc && time.n) {
         buf_puts(b, ",\"expiresAt\":");
         buf_json(b, buf_view(&time));
@@ -193,9 +197,9 @@ int cmd_key_new(struct cli *c)
 int cmd_key_list(struct cli *c)
 {
     static const struct column cols[] = {
-        { "NAME", "name", COL_FLEX, 0 }, { "SCOPE", "scope", 0, 0 }, { "STATE", "state", COL_STATE, 2 }, { "EXPIRES", "expiresAt", COL_TIME, 1 },
-        { "LAST USED", "lastUsedAt", COL_TIME, 3 }, { "CREATED", "createdAt", COL_TIME, 4 } };
-    return list_run(c, &(struct list){ "/v1/keys", "keys", cols, ARRAY_LEN(cols), 100, "no keys but the one of the configuration" });
+        { "NAME", "name", COL_FLEX, 0 }, { "SCOPE", "scope", 0, 0 }, { "VENUE", "venue", COL_FLEX, 4 }, { "EXPIRES", "expiresAt", COL_TIME, 1 },
+        { "REVOKED", "revokedAt", COL_TIME, 2 }, { "LAST USED", "lastUsedAt", COL_TIME, 3 }, { "CREATED", "createdAt", COL_TIME, 5 } };
+    return list_run(c, &(struct list){ "/v1/keys", "keys", cols, ARRAY_LEN(cols), 1000, "no keys but the one of the configuration" });
 }
 
 int cmd_key_revoke(struct cli *c)

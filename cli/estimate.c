@@ -13,7 +13,7 @@ static void put_path(struct buf *b, const char *count, const char *venue, const 
 
 static void put_money(struct buf *b, struct json_object *doc)
 {
-    const char *amount = doc_str(doc, "amount"), *usd = doc_str(doc, "usd");
+    const char *amount = doc_str(doc, "amount"), *usd = doc_str(doc, "estimatedUSD");
     buf_printf(b, "%s %s", *amount ? amount : doc_str(doc, "estimatedSOL"), doc_str(doc, "currency"));
     if (*usd) buf_printf(b, " (%s USD)", usd);
 }
@@ -43,6 +43,15 @@ int estimate_line(struct cli *c, uint64_t tickets, const char *venue, const char
     return rc;
 }
 
+static void breakdown(struct cli *c, struct json_object *rows)
+{
+    static const struct column cols[] = {
+        { "WHAT", "what", COL_FLEX, 0 }, { "COUNT", "count", COL_RIGHT, 0 }, { "EACH", "each", COL_RIGHT, 1 }, { "AMOUNT", "amount", COL_RIGHT, 0 } };
+    if (!doc_len(rows, "")) return;
+    fputs("\n", stdout);
+    grid_print(c, cols, ARRAY_LEN(cols), rows, true);
+}
+
 static void card(struct cli *c, struct json_object *doc)
 {
     struct buf b = { 0 }, money = { 0 }, time = { 0 };
@@ -52,11 +61,13 @@ static void card(struct cli *c, struct json_object *doc)
     card_row(c, &b, "cost", INK_BOLD, "%s", buf_text(&money));
     card_row(c, &b, "time", INK_NONE, "%s", buf_text(&time));
     card_member(c, &b, "pipeline", doc, "pipeline");
-    card_member(c, &b, "chain", doc, "chain");
-    card_member(c, &b, "network", doc, "network");
     card_member(c, &b, "transactions", doc, "transactions");
-    card_member(c, &b, "fees from", doc, "feeSource");
+    if (doc_int(doc, "deliveries")) card_member(c, &b, "deliveries", doc, "deliveries");
+    if (doc_bool(doc, "newCollection")) card_row(c, &b, "collection", INK_NONE, "a new one is part of it");
+    card_member(c, &b, "said by", doc, "feeSource");
+    card_member(c, &b, "network", doc, "network");
     out_buf(c, &b);
+    breakdown(c, doc_at(doc, "breakdown"));
     buf_free(&money);
     buf_free(&time);
 }

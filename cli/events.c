@@ -26,7 +26,11 @@ static void print_event(struct tail *t, struct json_object *doc)
     buf_printf(&b, "  %s", ink(c->color_out, INK_NAME));
     text_clean(&b, kind, strlen(kind), false);
     buf_printf(&b, "%s  ", ink(c->color_out, INK_NONE));
-    doc_flat(&flat, doc, " at kind id ");
+    if (*doc_str(doc, "batchId")) buf_printf(&flat, "batch %s  ", doc_str(doc, "batchId"));
+    if (*doc_str(doc, "venueId")) buf_printf(&flat, "%s  ", doc_str(doc, "venueId"));
+    if (*doc_str(doc, "subjectKind") && strcmp(doc_str(doc, "subjectKind"), "batch") != 0)
+        buf_printf(&flat, "%s %s  ", doc_str(doc, "subjectKind"), doc_str(doc, "subject"));
+    doc_flat(&flat, doc_at(doc, "body"), NULL);
     text_clean(&rest, flat.p ? flat.p : "", flat.n, false);
     text_wrap(&b, rest.p ? rest.p : "", rest.n, c->width, 14);
     out_buf(c, &b);

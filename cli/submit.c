@@ -101,11 +101,25 @@ static int send_file(struct submit *s, struct reply *ret)
     return rc;
 }
 
+/* Tickets of earlier batches are not minted again; where they are is what is told. */
+static void tell_known(struct submit *s, struct json_object *doc)
+{
+    struct buf batches = { 0 };
+    for (size_t i = 0; i < doc_len(doc, "batches"); i++) buf_printf(&batches, "%s%s", i ? ", " : "", doc_str(doc_idx(doc, "batches", i), ""));
+    say(s->cli, "%s of its tickets were accepted before and are not minted again: batch %s", doc_str(doc, "known"), buf_text(&batches));
+    buf_free(&batches);
+}
+
 static int accepted(struct submit *s, struct reply *r)
 {
     struct cli *c = s->cli;
     char id[24];
     snprintf(id, sizeof id, "%s", doc_str(r->doc, "batchId"));
+    if (doc_int(r->doc, "known")) tell_known(s, r->doc);
+    if (!id[0] && doc_int(r->doc, "known")) {
+        if (c->format == FORMAT_JSON) out_json(c, r->doc);
+        return RC_OK;
+    }
     if (!id[0]) {
         complain(c, "the daemon took the file but named no batch");
         return RC_FAILED;

@@ -4,7 +4,7 @@
 #include "commands.h"
 
 #define LIST_OPTS (OPT(LIMIT))
-#define FILTERS (OPT(VENUE) | OPT(EVENT) | OPT(STATE) | OPT(FROM) | OPT(TO) | OPT(CHAIN))
+#define FILTERS (OPT(VENUE) | OPT(STATE) | OPT(FROM) | OPT(TO))
 
 const struct option_row cli_options[OPT_COUNT] = {
     [OPT_SOCKET]     = { "socket", 's', "PATH", "the daemon's Unix socket; default /run/mintd/api.sock" },
@@ -22,12 +22,12 @@ const struct option_row cli_options[OPT_COUNT] = {
     [OPT_FORMAT]     = { "format", 'f', "FORMAT", "json, array, ndjson or csv; default: what the file looks like" },
     [OPT_VENUE]      = { "venue", 'v', "VENUE", "the venue" },
     [OPT_PIPELINE]   = { "pipeline", 'p', "NAME", "the pipeline; default: the venue's, else the configuration's" },
-    [OPT_COLLECTION] = { "collection", 'c', "NAME", "the collection; default: the pipeline's" },
+    [OPT_COLLECTION] = { "collection", 'c', "NAME", "the collection; for a submit the pipeline's if there is none" },
     [OPT_KEY]        = { "key", 0, "TEXT", "the Idempotency-Key; default: made of the file's SHA-256, so that a repeat is safe" },
     [OPT_NO_WAIT]    = { "no-wait", 'n', NULL, "end when the batch is accepted; do not watch it" },
     [OPT_DRY_RUN]    = { "dry-run", 0, NULL, "check and price everything, change nothing" },
     [OPT_LIMIT]      = { "limit", 'l', "N", "at most so many rows; 0: all; default 50" },
-    [OPT_STATE]      = { "state", 0, "STATE", "only what is in this state" },
+    [OPT_STATE]      = { "state", 0, "STATE", "only what is in this state, or in one of several with commas between" },
     [OPT_EVENT]      = { "event", 'e', "EVENT", "only tickets of this event" },
     [OPT_FROM]       = { "from", 0, "TIME", "only from this time on (2026-01-02T03:04:05Z)" },
     [OPT_TO]         = { "to", 0, "TIME", "only before this time" },
@@ -65,7 +65,7 @@ const struct command cli_commands[] = {
       false, false },
     { "ticket list", "", "tickets, newest first", NULL,
       { "# the failures of a batch as a table for a spreadsheet\nmintctl ticket list --batch 7 --state failed -o csv --limit 0" },
-      LIST_OPTS | FILTERS | OPT(BATCH), 0, 0, cmd_ticket_list, true, false },
+      LIST_OPTS | FILTERS | OPT(EVENT) | OPT(CHAIN) | OPT(COLLECTION) | OPT(BATCH), 0, 0, cmd_ticket_list, true, false },
     { "ticket show", "TICKET", "one ticket", "Without --venue the ticket's name has to be unique among all venues.",
       { "mintctl ticket show A-17", "mintctl ticket show A-17 --venue arena --json" }, OPT(VENUE), 1, 1, cmd_ticket_show, false, false },
     { "why", "TICKET", "the whole story of a ticket, in order of time",
@@ -80,7 +80,7 @@ const struct command cli_commands[] = {
     { "reconcile run", "VENUE", "compare a venue's books with the chain", "Ends with 3 when something does not agree. Changes nothing.",
       { "mintctl reconcile run arena" }, 0, 1, 1, cmd_reconcile_run, false, false },
     { "reconcile history", "VENUE", "reports of earlier runs", NULL, { "mintctl reconcile history arena" }, LIST_OPTS, 1, 1,
-      cmd_reconcile_history, true, false },
+      cmd_reconcile_history, false, false },
     { "cache stats", "", "hits, misses and keys of the caches", NULL, { "mintctl cache stats" }, 0, 0, 0, cmd_cache_stats, false, false },
     { "cache rm", "TICKET", "forget what is cached of one ticket", NULL, { "mintctl cache rm A-17" }, 0, 1, 1, cmd_cache_rm, false, false },
     { "cache clear", "", "forget everything that is cached", "Costs time, nothing else: what is needed is fetched again.",
@@ -99,7 +99,7 @@ const struct command cli_commands[] = {
     { "key new", "NAME", "make an API key and print it, this once",
       "The daemon keeps a keyed hash only: what is printed now cannot be shown again.",
       { "# for a shop that mints, until the season ends\nmintctl key new shop --scope mint --expires 120d > shop.key" },
-      OPT(SCOPE) | OPT(EXPIRES), 1, 1, cmd_key_new, false, false },
+      OPT(SCOPE) | OPT(EXPIRES) | OPT(VENUE), 1, 1, cmd_key_new, false, false },
     { "key list", "", "API keys: name, scope, expiry, last use", NULL, { "mintctl key list" }, LIST_OPTS, 0, 0, cmd_key_list, true, false },
     { "key revoke", "NAME", "end an API key at once", NULL, { "mintctl key revoke shop" }, 0, 1, 1, cmd_key_revoke, false, false },
     { "db status", "", "the store: size, schema, health", NULL, { "mintctl db status" }, 0, 0, 0, cmd_db_status, false, false },

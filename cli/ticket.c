@@ -11,7 +11,7 @@ int ticket_get(struct cli *c, struct reply *ret)
         buf_puts(&path, "/v1/venues/");
         url_seg(&path, c->opt[OPT_VENUE]);
         buf_puts(&path, "/tickets/");
-    } else buf_puts(&path, "/admin/mints/");
+    } else buf_puts(&path, "/v1/tickets/");
     url_seg(&path, c->arg[0]);
     int rc = http_get(c, buf_text(&path), ret);
     if (rc && !strcmp(problem_code(ret), "ticket.ambiguous")) detail(c, "  say which: --venue VENUE");
@@ -44,12 +44,18 @@ int cmd_ticket_show(struct cli *c)
 int cmd_ticket_list(struct cli *c)
 {
     static const struct column cols[] = {
-        { "TICKET", "ticketId", COL_FLEX, 0 }, { "VENUE", "venueId", COL_FLEX, 4 }, { "STATE", "state", COL_STATE, 0 },
-        { "ASSET", "asset", COL_FLEX, 2 }, { "CODE", "code", COL_FLEX, 3 }, { "METADATA", "metadataUri", COL_FLEX, 5 } };
+        { "TICKET", "ticketId", COL_FLEX, 0 }, { "VENUE", "venueId", COL_FLEX, 5 }, { "BATCH", "batchId", COL_RIGHT, 6 },
+        { "STATE", "state", COL_STATE, 0 }, { "ASSET", "asset", COL_FLEX, 2 }, { "MINTED", "mintedAt", COL_TIME, 4 }, { "CODE", "code", COL_FLEX, 1 },
+        { "ERROR", "error", COL_FLEX, 3 } };
     struct list l = { "/v1/tickets", "tickets", cols, ARRAY_LEN(cols), 1000, "no tickets" };
     struct buf path = { 0 };
     int rc = c->opt[OPT_BATCH] ? batch_check(c, c->opt[OPT_BATCH]) : RC_OK;
     if (rc) return rc;
+    for (size_t i = OPT_GLOBALS; c->opt[OPT_BATCH] && i < OPT_COUNT; i++)
+        if (c->opt[i] && i != OPT_BATCH && i != OPT_STATE && i != OPT_LIMIT) {
+            complain(c, "the tickets of one batch are chosen by --state alone, not by --%s", cli_options[i].name);
+            return RC_USAGE;
+        }
     buf_printf(&path, "/v1/batches/%s/tickets", c->opt[OPT_BATCH] ? c->opt[OPT_BATCH] : "");
     if (c->opt[OPT_BATCH]) l.path = buf_text(&path);
     rc = list_run(c, &l);

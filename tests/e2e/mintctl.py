@@ -337,7 +337,7 @@ def both_transports_and_what_keeps_one_out(folder):
         http_only = {"MINTCTL_SERVER": f"http://127.0.0.1:{mintd.port}"}
         ends(ctl("batch", "list", env=http_only), REFUSED, r"401 auth\.key", r"--key-file FILE, MINTCTL_KEY or MINTCTL_KEY_FILE", r"request \w+")
         ends(ctl("batch", "list", env={**http_only, "MINTCTL_KEY": "wrong"}), REFUSED, r"401 auth\.key")
-        ends(ctl("ticket", "show", "x", env={**http_only, "MINTCTL_KEY": "wrong"}), REFUSED, r"401: Unauthorized")
+        ends(ctl("ticket", "show", "x", env={**http_only, "MINTCTL_KEY": "wrong"}), REFUSED, r"401 auth\.key")
         equal(ctl("batch", "list", env={**http_only, "MINTCTL_KEY": mintd.key}).returncode, OK)
         equal(ctl("batch", "list", "--server", http_only["MINTCTL_SERVER"] + "/", "--key-file", os.path.join(mintd.state_dir, "admin.key")).returncode, OK)
         env = by_socket(mintd)
@@ -510,14 +510,32 @@ def batches_and_tickets_are_listed_shown_and_told(folder):
         tickets_of = lines(ends(ctl("ticket", "list", "--batch", "1", "--limit", "0", "--json", env=env), OK).out)
         equal(sorted(row["ticketId"] for row in tickets_of), [f"a-{n}" for n in range(6)])
         story = lines(ends(ctl("why", "a-2", "--json", env=env), OK).out)[0]
-        equal(story, mintd.api().get("/admin/mints/a-2").json)
+        equal(story, mintd.api().get("/v1/tickets/a-2").json)
         equal(lines(ctl("ticket", "show", "a-2", "--venue", "arena", "--json", env=env).out)[0], story)
         done = ends(ctl("ticket", "show", "a-1", env=env), OK)
         matches(done.out, r"ticket +a-1\nvenue +arena\nstate +failed\n.*code +\S+\nerror +\S")
         check_story(ends(ctl("why", "a-2", env=env), OK).out, story)
         check_failed_story(ends(ctl("why", "a-1", env=env), OK).out)
+        check_csv(mintd, env)
         submitted(mintd, "other", [{"id": "a-2", "ticketData": {"x": 1}}])
         ends(ctl("why", "a-2", env=env), REFUSED, r"409 ticket\.ambiguous", r"say which: --venue VENUE")
+
+
+def check_csv(mintd, env):
+    """The whole list, or as many rows as were asked for."""
+    whole = ends(ctl("batch", "list", "-o", "csv", "--limit", "0", env=env), OK)
+    equal(whole.out.encode(), mintd.api().call("GET", "/v1/batches", headers={"Accept": "text/csv"}).body)
+    part = ends(ctl("batch", "list", "-o", "csv", "--limit", "2", env=env), OK, r"2 rows; there may be more: --limit 0 shows all")
+    equal(part.out.splitlines(), whole.out.splitlines()[:3])
+    rows = ends(ctl("ticket", "list", "-o", "csv", "--batch", "1", "--state", "failed", env=env), OK).out.splitlines()
+    equal(len(rows), len(lines(ctl("ticket", "list", "--json", "--batch", "1", "--state", "failed", env=env).out)) + 1)
+    some = lines(ends(ctl("ticket", "list", "--json", "--venue", "arena", "--state", "failed,minted", "--from", "1h", env=env), OK).out)
+    equal(len(some), 6)
+    equal(lines(ctl("ticket", "list", "--json", "--to", "1h", env=env).out), [])
+    ends(ctl("ticket", "list", "--state", "lost", env=env), REFUSED, r"400 query\.value", r"known are ")
+    ends(ctl("ticket", "list", "--batch", "1", "--venue", "arena", env=env), USAGE, r"chosen by --state alone, not by --venue")
+    every = lines(ctl("ticket", "list", "--json", "--limit", "0", env=env).out)
+    equal(len(every), 12)
 
 
 def check_story(text, story):
@@ -573,6 +591,38 @@ def the_daemon_tells_of_itself(folder):
         matches(ends(ctl("db", "backup", env=env), OK).out, r"file +.*copy\.db\nsize ")
         check(os.path.getsize(os.path.join(folder, "copy.db")) > 0)
         doctor(mintd, env)
+
+
+@test
+def keys_are_made_used_and_ended(folder):
+    with daemon(folder).start() as mintd:
+        env = by_socket(mintd)
+        ends(ctl("key", "list", env=env), OK, r"no keys but the one of the configuration")
+        done = ends(ctl("key", "new", "shop", "--scope", "mint", "--expires", "30d", env=env), OK, r"key shop, scope mint, until 20\d\d-.*shown this once:")
+        key = done.out.strip()
+        equal(len(done.out.splitlines()), 1)
+        check(key not in done.err)
+        until_then = time.time() + 30 * 86400
+        made = lines(ends(ctl("key", "list", "--json", env=env), OK).out)[0]
+        equal((made["name"], made["scope"]), ("shop", "mint"))
+        expires = time.mktime(time.strptime(made["expiresAt"][:19], "%Y-%m-%dT%H:%M:%S")) - time.timezone
+        check(abs(expires - until_then) < 60, made)
+        with_key = {"MINTCTL_SERVER": f"http://127.0.0.1:{mintd.port}", "MINTCTL_KEY": key}
+        ends(ctl("batch", "list", env=with_key), OK)
+        ends(ctl("key", "list", env=with_key), REFUSED, r"403 auth\.scope")
+        ends(ctl("config", "show", env=with_key), REFUSED, r"403 auth\.scope")
+        matches(ends(ctl("key", "list", env=env), OK).out, r"^NAME +SCOPE +EXPIRES +(LAST USED +)?CREATED\nshop +mint +20\d\d-")
+        ends(ctl("key", "new", "shop", env=env), REFUSED, r"409 key\.exists")
+        ends(ctl("key", "new", "other", "--scope", "god", env=env), REFUSED, r"422 field\.value", r"/scope: must be read, mint or admin")
+        ends(ctl("key", "new", "other", "--expires", "someday", env=env), USAGE, r"--expires is a time like")
+        bound = lines(ends(ctl("key", "new", "bound", "--venue", "arena", "--json", env=env), OK).out)[0]
+        equal((bound["scope"], bound["venue"]), ("read", "arena"))
+        ends(ctl("key", "revoke", "shop", "--yes", env=env), OK, r"key shop is revoked")
+        ends(ctl("batch", "list", env=with_key), REFUSED, r"401 auth\.key")
+        ends(ctl("key", "revoke", "nobody", "--yes", env=env), NOT_FOUND, r"404 key\.unknown")
+        rows = ends(ctl("key", "list", "-o", "csv", env=env), OK).out.splitlines()
+        equal((rows[0], [row.split(",")[0] for row in rows[1:]]),
+              ("name,scope,venue,cidr,createdAt,expiresAt,revokedAt,lastUsedAt", ["shop", "bound"]))
 
 
 def spoil(mintd):
