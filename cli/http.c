@@ -48,7 +48,9 @@ void url_query(struct buf *b, const char *name, const char *value)
 const char *buf_text(struct buf *b)
 {
     buf_add(b, "", 1);
-    return b->bad ? "" : b->p;
+    if (b->bad) return "";
+    b->n--;                                                /* what is added later goes over it */
+    return b->p;
 }
 
 /* ---- where the daemon is */
@@ -489,7 +491,7 @@ int http_ask(struct cli *c, const struct ask *a, struct reply *ret)
         if (rc) buf_puts(&line, buf_text(&why));
         else buf_printf(&line, "%s answers %ld %s", link_name(c), ret->status, problem_code(ret));
         again = again && patience(c, wait_ms(rc ? NULL : ret, tried), tried, buf_text(&line));
-        if (!again && rc) complain(c, "%s", line.bad ? "out of memory" : line.p);
+        if (!again && rc) complain(c, "%s", buf_text(&line));
         buf_free(&why);
         buf_free(&line);
         if (!again) return rc ? rc : cli_interrupted ? RC_DETACHED : problem_tell(c, ret);
