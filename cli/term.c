@@ -76,6 +76,7 @@ static void wipe_line(struct cli *c)
     c->line_open = false;
 }
 
+static void talk(struct cli *c, enum ink color, const char *prefix, const char *fmt, va_list ap) __attribute__((format(printf, 4, 0)));
 static void talk(struct cli *c, enum ink color, const char *prefix, const char *fmt, va_list ap)
 {
     struct buf line = { 0 };
