@@ -139,7 +139,7 @@ void reconcile_by_body(struct call *c)
 {
     struct mintd_str venue = { NULL, 0 };
     const struct field fields[] = { { "venueId", FIELD_STR, true, VENUE_MAX, &venue } };
-    if (call_fields(c, fields, ARRAY_LEN(fields))) start(c, venue);
+    if (call_fields(c, fields, ARRAY_LEN(fields)) && call_venue_named(c, venue)) start(c, venue);
 }
 
 void reconcile_gone(struct call *c, bool sent)
@@ -219,6 +219,6 @@ void history_by_query(struct call *c)
 {
     const char *venue = http_query(c->http, "venue");
     struct mintd_str name = str_of(venue);
-    if (!venue) list_reports(c, (struct mintd_str){ NULL, 0 });
-    else if (call_decode(c, &name)) find_venue(c, name, on_history_venue);
+    if (!venue) list_reports(c, call_venue(c) ? c->who.venue_name : (struct mintd_str){ NULL, 0 });
+    else if (call_decode(c, &name) && call_venue_named(c, name)) find_venue(c, name, on_history_venue);
 }

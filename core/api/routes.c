@@ -34,10 +34,10 @@ const struct route api_routes[] = {
     { "GET",  "/v1/venues/{}/tickets/{}",  "ticket",        SCOPE_READ,  ROUTE_ETAG | ROUTE_PLACE, NULL, ticket_by_venue },
 
     /* ---- reconciliation */
-    { "POST", "/admin/reconcile/{}",       "reconcile",     SCOPE_ADMIN, ROUTE_SMALL, NULL, reconcile_by_path, NULL, NULL, reconcile_gone },
-    { "GET",  "/admin/reconcile/{}/history", "reconcile_history", SCOPE_READ, 0, "limit cursor", history_by_path },
-    { "POST", "/v1/reconciliations",       "reconciliation", SCOPE_ADMIN, ROUTE_SMALL, NULL, reconcile_by_body, NULL, NULL, reconcile_gone },
-    { "GET",  "/v1/reconciliations",       "reconciliations", SCOPE_READ, 0, "venue limit cursor", history_by_query },
+    { "POST", "/admin/reconcile/{}",       "reconcile",     SCOPE_ADMIN, ROUTE_SMALL | ROUTE_PLACE, NULL, reconcile_by_path, NULL, NULL, reconcile_gone },
+    { "GET",  "/admin/reconcile/{}/history", "reconcile_history", SCOPE_READ, ROUTE_PLACE, "limit cursor", history_by_path },
+    { "POST", "/v1/reconciliations",       "reconciliation", SCOPE_ADMIN, ROUTE_SMALL | ROUTE_VENUE, NULL, reconcile_by_body, NULL, NULL, reconcile_gone },
+    { "GET",  "/v1/reconciliations",       "reconciliations", SCOPE_READ, ROUTE_VENUE, "venue limit cursor", history_by_query },
 
     /* ---- the daemon itself */
     { "GET",  "/v1/config",                "config",        SCOPE_ADMIN, 0, NULL, control_config },

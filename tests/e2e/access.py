@@ -624,6 +624,20 @@ def as_list(world, route):
         check(FOREIGN in unbound.text, route, "would show it to nobody, so this test tells nothing:", unbound)
 
 
+def by_member(world, route):
+    refused(world.ask(route, body={"venueId": FOREIGN}))
+    refused(world.ask(route, body={"venueId": "venue-nobody"}))
+    allowed(world.ask(route, body={"venueId": OWN}))
+
+
+def reports(world, route):
+    for venue in (OWN, FOREIGN):
+        allowed(ask(world.mintd, "/v1/reconciliations", "POST", key=world.mintd.key, body={"venueId": venue}))
+    until(lambda: all(ask(world.mintd, f"/v1/reconciliations?venue={venue}", key=world.mintd.key).json["reconciliations"]
+                      for venue in (OWN, FOREIGN)), 10, "a report of each venue")
+    as_list(world, route)
+
+
 def no_data(world, route):
     equal(world.ask(route).body, world.ask(route, key=world.mintd.key).body)
 
@@ -632,6 +646,7 @@ def no_data(world, route):
 RECIPES = {
     "openapi": no_data, "batch_mint": by_body, "batch_create": by_body, "batches": as_list, "batch": by_batch, "batch_tickets": by_batch,
     "batch_cancel": by_batch, "batch_retry": by_batch, "mints": as_list, "tickets": as_list, "mint": by_ticket, "ticket_any": by_ticket,
+    "reconciliation": by_member, "reconciliations": reports,
 }
 
 

@@ -330,7 +330,10 @@ def a_batch_has_at_most_max_body_bytes(folder):
                     else:
                         status, code, _ = exchange(mintd, request(mintd, "/v1/batches", "POST", length=len(body)), body)
                     equal((status, code), (200, "") if fits else (413, "body.too_large"), memory, way, size)
-                    equal(accepted(mintd) != before, fits)
+                    if fits:
+                        check(accepted(mintd) != before, memory, way, size)
+                    else:                                  # what was streamed into the store before the end was seen goes again
+                        until(lambda kept=before: accepted(mintd) == kept, 5, f"nothing is left of {memory} {way} {size}")
             equal(mintd.stop(), 0)
 
 
