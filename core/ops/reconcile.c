@@ -79,7 +79,7 @@ static void on_rows(void *arg, struct plug_reply *r)
         run->tries = 0;
         run->query_fn(run, r);
     } else if (++run->tries < TRIES && r->out->cls != MINTD_PERMANENT) {
-        run->timer = loop_timer(run->loop, RETRY_MS << run->tries, send_again, run);
+        run->timer = loop_timer(run->loop, (uint64_t)RETRY_MS << run->tries, send_again, run);
     } else {
         run_fail(run, "the store cannot be read");
     }

@@ -17,12 +17,20 @@ static const struct { const char *word; bool wrong; } class_info[CLASS_COUNT] = 
 const char *class_word(enum class class) { return class_info[class].word; }
 bool class_wrong(enum class class) { return class_info[class].wrong; }
 
+/* The last answer of a witness is the one that counts. */
+static bool spoke_again(const struct mintd_seen *seen, uint32_t n, uint32_t i)
+{
+    for (uint32_t k = i + 1; k < n; k++)
+        if (str_eq(seen[k].route, seen[i].route) && !seen[k].why && seen[k].state != MINTD_NO_ANSWER) return true;
+    return false;
+}
+
 /* Death and life both need a quorum; absence counts only from a witness that searched all history. */
 enum tx_fate judge_tx(const struct mintd_seen *seen, uint32_t n, uint32_t quorum, int64_t *ret_time_ms)
 {
     uint32_t landed = 0, erred = 0, absent = 0;
     for (uint32_t i = 0; i < n; i++) {
-        if (seen[i].why) continue;
+        if (seen[i].why || spoke_again(seen, n, i)) continue;
         if (seen[i].state == MINTD_LANDED && seen[i].flags & MINTD_F_FINAL) {
             landed++;
             *ret_time_ms = seen[i].time_ms;

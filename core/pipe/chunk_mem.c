@@ -156,12 +156,14 @@ static void ended(void *arg, const struct mintd_applied *a)
         uint64_t request = e.c->request;
         struct line *line = e.c->line;
         metric_add(e.p->m.chunks, str_of(chunk_state_name(e.to)), NONE, 1);
+        uint32_t items = e.c->kind == MINTD_MINT ? e.c->n_items : 0;
         bool mint = e.c->kind != MINTD_COLLECTION, last = e.c->kind == MINTD_MINT && copy.value == 0 && chunk_terminal(e.to);
         if (!mint && e.to == MINTD_ST_FAILED) e.c->col->state = MINTD_COL_PARKED;
         if (e.c->kind == MINTD_MINT && chunk_terminal(e.to))
             metric_add(e.p->m.failed, line->name, str_of(chunk_state_name(e.to)), e.c->n_items);
         chunk_drop(e.p, e.c);
         if (mint && copy.value == 0) steer_mint_done(e.p, request);
+        if (items) trail_count(e.p, request, e.to, items);
         if (last) trail_end(e.p, request);
         if (e.to == MINTD_ST_FAILED && mint) steer_failed(e.p, line, request);
     }

@@ -191,7 +191,8 @@ void chunk_mark(const struct pipe *, struct chunk *, const char *stage);
 void trail_put(struct pipe *, uint64_t request, struct mintd_str id);
 struct mintd_str trail_get(const struct pipe *, uint64_t request);   /* empty: not known (yet), or it had none */
 void trail_want(struct pipe *, uint64_t request);                  /* to be known soon */
-void trail_begin(const struct pipe *, uint64_t request, struct mintd_str venue, uint64_t items);   /* logs "batch accepted" */
+void trail_begin(struct pipe *, uint64_t request, struct mintd_str venue, uint64_t items);   /* logs "batch accepted" */
+void trail_count(struct pipe *, uint64_t request, uint32_t state, uint64_t items);     /* mint seats that ended in a state */
 void trail_end(struct pipe *, uint64_t request);                   /* logs "batch settled" with its counts */
 /* A line about a chunk (0: none) of a batch (0: none) with the fields that name them. */
 void trail_log(const struct pipe *, uint32_t level, uint64_t request, uint64_t chunk, const char *fmt, ...)

@@ -149,6 +149,7 @@ static void settled(void *arg, const struct mintd_applied *a)
 static void cancelled(void *arg, const struct mintd_applied *a)
 {
     const struct one *o = arg;
+    if (a && a->verdict == MINTD_APPLIED) trail_count(o->s->p, o->s->request, MINTD_ST_CANCELLED, o->items);
     if (a && a->verdict == MINTD_APPLIED && !a->value) trail_end(o->s->p, o->s->request);
     settled(arg, a);
 }

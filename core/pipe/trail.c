@@ -12,7 +12,8 @@
 enum { KNOWN_MAX = 4096, ENDS_MAX = 64 };
 static const struct mintd_str NONE = { NULL, 0 };
 
-struct known { struct list link; uint64_t request; size_t n; char id[]; };
+/* items and what became of them: as far as this process took them in and ended them */
+struct known { struct list link; uint64_t request, items, minted, failed, cancelled; size_t n; char id[]; };
 
 /* ---- what is known */
 static void forget(struct pipe *p, struct known *k)
@@ -127,8 +128,10 @@ void trail_say(uint32_t level, struct mintd_str request_id, const char *fmt, ...
     log_fields(level, str_of(msg), &(struct mintd_field){ S("request_id"), request_id }, request_id.n > 0);
 }
 
-void trail_begin(const struct pipe *p, uint64_t request, struct mintd_str venue, uint64_t items)
+void trail_begin(struct pipe *p, uint64_t request, struct mintd_str venue, uint64_t items)
 {
+    struct known *k = map_get(&p->trail.known, request);
+    if (k) k->items = items;
     char ids[2][24];
     struct mintd_str id = trail_get(p, request);
     struct mintd_field f[4] = { number("batch", request, ids[0]), { S("venue"), venue }, number("tickets", items, ids[1]) };
@@ -137,7 +140,16 @@ void trail_begin(const struct pipe *p, uint64_t request, struct mintd_str venue,
     log_fields(MINTD_INFO, S("batch accepted"), f, n);
 }
 
-/* ---- the end of a batch: its counts are read first, bounded in number */
+void trail_count(struct pipe *p, uint64_t request, uint32_t state, uint64_t n)
+{
+    struct known *k = map_get(&p->trail.known, request);
+    if (!k) return;
+    if (state == MINTD_ST_DONE) k->minted += n;
+    else if (state == MINTD_ST_FAILED) k->failed += n;
+    else if (state == MINTD_ST_CANCELLED) k->cancelled += n;
+}
+
+/* ---- the end of a batch: where others had a hand in it, or a retry, the store's counts are read first, bounded in number */
 struct end { struct pipe *p; uint64_t request; };
 
 static void say_end(const struct pipe *p, uint64_t request, const struct mintd_db_count *c)
@@ -188,11 +200,15 @@ static void id_read(void *arg, struct plug_reply *r)
 
 void trail_end(struct pipe *p, uint64_t request)
 {
+    const struct known *k = request ? map_get(&p->trail.known, request) : NULL;
     if (!request || !log_on(MINTD_INFO)) return;
+    if (k && k->items && k->minted + k->failed + k->cancelled == k->items) {
+        say_end(p, request, &(struct mintd_db_count){ .done = k->minted, .failed = k->failed, .cancelled = k->cancelled });
+        return;
+    }
     struct end *e = p->trail.ends < ENDS_MAX ? malloc(sizeof *e) : NULL;
     if (!e) { say_end(p, request, NULL); return; }
     *e = (struct end){ p, request };
     p->trail.ends++;
-    bool known = map_get(&p->trail.known, request) != NULL;
-    if (known || !query_requests(p, &request, 1, id_read, e)) count(e);
+    if (k || !query_requests(p, &request, 1, id_read, e)) count(e);
 }

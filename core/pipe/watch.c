@@ -128,6 +128,7 @@ static void finished(void *arg, const struct mintd_applied *a)
         chunk_drop(p, c);
         if (kind == MINTD_COLLECTION) lane_made(p, collection, f.ref);
         else if (!open) steer_mint_done(p, request);
+        if (kind == MINTD_MINT) trail_count(p, request, MINTD_ST_DONE, n);
         if (kind == MINTD_MINT && !open) trail_end(p, request);
         if (kind == MINTD_MINT && line->chain->limits && (line->chain->limits->caps & MINTD_C_DELIVERS)) p->lanes.more = true;
         lane_kick(p);
