@@ -12,7 +12,9 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include "api/control.h"
+#include "base/amount.h"
 #include "base/log.h"
+#include "ops/balance.h"
 
 enum { SPARE_FILES = 64, MEMLOCK_MIN = 64 << 10, CLOCK_STEP_MS = 2000, STORE_SLOW_MS = 250, CHAIN_SLOW_MS = 2000 };
 enum verdict { WELL, WARN, FAIL };
@@ -142,6 +144,29 @@ static void check_plugin(void *arg, struct plug_inst *inst)
     say(d, ready && !why.n ? WELL : ready ? WARN : FAIL, name, "read the reason; the errors of the plugin are explained by GET /v1/plugins/{name}", "%s" STR_FMT,
         ready ? "ready" : "not ready: ", STR_ARG(buf_view(&why)));
     buf_free(&why);
+}
+
+/* As the balance monitor saw them last; it asks by itself. */
+static void check_wallet(struct doctor *d, const struct wallet *w)
+{
+    char name[160];
+    struct buf have = { 0 }, want = { 0 };
+    snprintf(name, sizeof name, "wallet.%s.%s", w->chain, w->role);
+    amount_put(&have, w->balance, w->decimals);
+    amount_put(&want, w->required, w->decimals);
+    if (w->error[0]) say(d, WARN, name, "see the check of its chain", "its balance could not be read: %s", w->error);
+    else if (!w->checked_ms) say(d, WARN, name, "ask again in a moment", "its balance is not known yet");
+    else say(d, w->sufficient ? WELL : FAIL, name, "send coins to the account, or lower min_balance of the pipeline", STR_FMT " %s in %s, " STR_FMT " are required",
+             STR_ARG(buf_view(&have)), w->currency, w->account, STR_ARG(buf_view(&want)));
+    buf_free(&have);
+    buf_free(&want);
+}
+
+static void check_wallets(struct doctor *d)
+{
+    const struct wallet *w;
+    uint32_t n = balance_wallets(d->c->api->balance, &w);
+    for (uint32_t i = 0; i < n; i++) if (!w[i].hidden) check_wallet(d, &w[i]);
 }
 
 /* ---- the end */
@@ -279,6 +304,7 @@ void doctor(struct call *c)
     check_config(d);
     check_work(d);
     plug_each(c->api->hooks.plug, check_plugin, d);
+    check_wallets(d);
     ask_store(d);
     plug_each(c->api->hooks.plug, ask_chain, d);
     done(d);

@@ -31,6 +31,11 @@ struct stats *stats_new(struct loop *loop, struct pipe *pipe)
         .rate = metric_new(METRIC_GAUGE, "minting_batch_success_rate", NULL, "share of minted tickets in the batch settled last, 0 to 1", NULL),
         .requests = metric_new(METRIC_COUNTER, "minting_admin_requests_total", "route,code", "requests under /admin", NULL),
         .errors = metric_new(METRIC_COUNTER, "minting_admin_errors_total", "route", "of those, answered with 4xx or 5xx", NULL) };
+    metric_twin(s->size, "mintd_batch_tickets", "tickets in an accepted batch", 1);
+    metric_twin(s->seconds, "mintd_batch_duration_seconds", "from the acceptance of a batch to its last settled ticket", 1);
+    metric_twin(s->rate, "mintd_batch_success_ratio", "share of minted tickets in the batch settled last, 0 to 1", 1);
+    metric_twin(s->requests, "mintd_admin_requests_total", "requests under /admin", 1);
+    metric_twin(s->errors, "mintd_admin_errors_total", "of those, answered with 4xx or 5xx", 1);
     pipe_on_settled(pipe, on_settled, s);
     metric_add(s->requests, S("batch_mint"), S("200"), 0); /* there from the start, so that a rate can be taken */
     metric_add(s->errors, S("batch_mint"), S(""), 0);

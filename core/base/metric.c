@@ -24,6 +24,7 @@ struct metric {
     struct list link;
     enum metric_type type;
     const char *name, *label_text, *help;
+    const char *twin, *twin_help; double twin_scale;       /* NULL: none */
     struct label labels[LABELS];
     uint32_t n_labels, n_buckets;
     const double *buckets;
@@ -54,14 +55,14 @@ static struct metric *find(const char *name)
 {
     LIST_EACH(it, &registry) {
         struct metric *m = LIST_OF(it, struct metric, link);
-        if (!strcmp(m->name, name)) return m;
+        if (!strcmp(m->name, name) || (m->twin && !strcmp(m->twin, name))) return m;
     }
     return NULL;
 }
 
-static bool same(const struct metric *m, enum metric_type type, const char *label)
+static bool same(const struct metric *m, enum metric_type type, const char *name, const char *label)
 {
-    return m->type == type && !strcmp(m->label_text, label);
+    return m->type == type && !strcmp(m->label_text, label) && !strcmp(m->name, name);
 }
 
 static bool take_labels(struct metric *m, const char *text)
@@ -130,9 +131,21 @@ struct metric *metric_new(enum metric_type type, const char *name, const char *l
     pthread_mutex_lock(&lock);
     struct metric *m = find(name);
     if (!m) m = create(type, name, label, help, buckets);
-    else if (!same(m, type, label)) m = NULL;
+    else if (!same(m, type, name, label)) m = NULL;
     pthread_mutex_unlock(&lock);
     return m;
+}
+
+void metric_twin(struct metric *m, const char *name, const char *help, double scale)
+{
+    if (!m || !name_ok(SZ(name))) return;
+    pthread_mutex_lock(&lock);
+    if (!find(name)) {
+        m->twin = name;
+        m->twin_help = help;
+        m->twin_scale = scale;
+    }
+    pthread_mutex_unlock(&lock);
 }
 
 /* Index of value; OTHER when the label is full or memory is short; without keep, an unknown value is OTHER + 1 */
@@ -262,10 +275,10 @@ static void put_labels(struct buf *b, const struct metric *m, const uint32_t at[
     buf_puts(b, "}");
 }
 
-static void put_sample(struct buf *b, const struct metric *m, const char *suffix, const uint32_t at[LABELS],
+static void put_sample(struct buf *b, const struct metric *m, const char *name, const char *suffix, const uint32_t at[LABELS],
                        const double *le, double v)
 {
-    buf_puts(b, m->name);
+    buf_puts(b, name);
     buf_puts(b, suffix);
     put_labels(b, m, at, le);
     buf_puts(b, " ");
@@ -273,30 +286,30 @@ static void put_sample(struct buf *b, const struct metric *m, const char *suffix
     buf_puts(b, "\n");
 }
 
-static void put_series(struct buf *b, const struct metric *m, const struct series *s, const uint32_t at[LABELS])
+static void put_series(struct buf *b, const struct metric *m, const char *name, double scale, const struct series *s, const uint32_t at[LABELS])
 {
     if (m->type != METRIC_HISTOGRAM) {
-        put_sample(b, m, "", at, NULL, s->value);
+        put_sample(b, m, name, "", at, NULL, m->type == METRIC_GAUGE ? s->value * scale : s->value);
         return;
     }
     uint64_t total = 0;
     for (uint32_t i = 0; i <= m->n_buckets; i++) {
         double le = i < m->n_buckets ? m->buckets[i] : (double)INFINITY;
         total += s->counts[i];
-        put_sample(b, m, "_bucket", at, &le, (double)total);
+        put_sample(b, m, name, "_bucket", at, &le, (double)total);
     }
-    put_sample(b, m, "_sum", at, NULL, s->sum);
-    put_sample(b, m, "_count", at, NULL, (double)total);
+    put_sample(b, m, name, "_sum", at, NULL, s->sum);
+    put_sample(b, m, name, "_count", at, NULL, (double)total);
 }
 
-static void put_metric(struct buf *b, const struct metric *m)
+static void put_metric(struct buf *b, const struct metric *m, const char *name, const char *help, double scale)
 {
     static const char *const types[] = {
         [METRIC_COUNTER] = "counter", [METRIC_GAUGE] = "gauge", [METRIC_HISTOGRAM] = "histogram" };
     uint32_t rows = (uint32_t)dimension(m, 0), columns = (uint32_t)dimension(m, 1);
-    put_head(b, m->name, types[m->type], m->help);
+    put_head(b, name, types[m->type], help);
     for (uint32_t i = 0; i < rows * columns; i++)
-        if (m->series[i]) put_series(b, m, m->series[i], (uint32_t[LABELS]){ i / columns, i % columns });
+        if (m->series[i]) put_series(b, m, name, scale, m->series[i], (uint32_t[LABELS]){ i / columns, i % columns });
 }
 
 static void put_process(struct buf *b, const char *name, const char *type, const char *help, double v)
@@ -364,7 +377,11 @@ void metric_write(struct buf *b)
 {
     struct rlimit files;
     pthread_mutex_lock(&lock);
-    LIST_EACH(it, &registry) put_metric(b, LIST_OF(it, struct metric, link));
+    LIST_EACH(it, &registry) {
+        const struct metric *m = LIST_OF(it, struct metric, link);
+        put_metric(b, m, m->name, m->help, 1);
+        if (m->twin) put_metric(b, m, m->twin, m->twin_help, m->twin_scale);
+    }
     pthread_mutex_unlock(&lock);
     put_stat(b);
     put_process(b, "process_open_fds", "gauge", "Open file descriptors", open_fds());

@@ -10,6 +10,8 @@ struct metric;
 /* Same name again returns the same metric. label: NULL or up to two label names, "instance,op". buckets (histogram): ascending
  * upper bounds ending with 0; NULL = the default latency set in seconds. All strings must outlive the process. */
 struct metric *metric_new(enum metric_type, const char *name, const char *label, const char *help, const double *buckets);
+/* The same numbers under a second name, gauges times scale. Once per metric; NULL ok. Strings must outlive the process. */
+void metric_twin(struct metric *, const char *name, const char *help, double scale);
 /* value1, value2: the label values, empty where the metric has none */
 void metric_add(struct metric *, struct mintd_str value1, struct mintd_str value2, double v);      /* counter, gauge */
 void metric_set(struct metric *, struct mintd_str value1, struct mintd_str value2, double v);      /* gauge */

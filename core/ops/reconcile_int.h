@@ -62,7 +62,7 @@ struct run {
 struct reconciler {
     struct loop *loop; struct pipe *pipe; struct conf *conf;
     struct list runs; uint32_t n_runs;
-    struct { struct metric *found, *twin_found, *fixed, *twin_fixed, *seconds, *twin_seconds, *runs; } m;
+    struct { struct metric *found, *fixed, *seconds, *runs; } m;
 };
 
 /* reconcile.c */

@@ -10,11 +10,11 @@ void report_metrics(struct reconciler *r)
 {
     static const double seconds[] = { 0.1, 0.5, 1, 5, 10, 30, 60, 300, 600, 1800, 3600, 14400, 43200, 0 };
     r->m.found = metric_new(METRIC_GAUGE, "minting_reconciliation_discrepancies", "venue,class", "discrepancies that the last reconciliation of a venue found", NULL);
-    r->m.twin_found = metric_new(METRIC_GAUGE, "mintd_reconcile_discrepancies", "venue,class", "discrepancies that the last reconciliation of a venue found", NULL);
+    metric_twin(r->m.found, "mintd_reconcile_discrepancies", "discrepancies that the last reconciliation of a venue found", 1);
     r->m.fixed = metric_new(METRIC_COUNTER, "minting_reconciliation_fixed", NULL, "discrepancies that were repaired", NULL);
-    r->m.twin_fixed = metric_new(METRIC_COUNTER, "mintd_reconcile_fixed_total", NULL, "discrepancies that were repaired", NULL);
+    metric_twin(r->m.fixed, "mintd_reconcile_fixed_total", "discrepancies that were repaired", 1);
     r->m.seconds = metric_new(METRIC_HISTOGRAM, "minting_reconciliation_duration", NULL, "time of a reconciliation in seconds", seconds);
-    r->m.twin_seconds = metric_new(METRIC_HISTOGRAM, "mintd_reconcile_duration_seconds", NULL, "time of a reconciliation", seconds);
+    metric_twin(r->m.seconds, "mintd_reconcile_duration_seconds", "time of a reconciliation", 1);
     r->m.runs = metric_new(METRIC_COUNTER, "mintd_reconcile_runs_total", "end", "reconciliations that ended, by how", NULL);
 }
 
@@ -87,12 +87,9 @@ static void show(struct run *run, double seconds)
     struct reconciler *r = run->r;
     const struct mintd_str venue = str_of(run->name);
     for (uint32_t i = 0; i < CLASS_COUNT; i++) {
-        if (!class_wrong((enum class)i)) continue;
-        metric_set(r->m.found, venue, str_of(class_word((enum class)i)), (double)run->counts[i]);
-        metric_set(r->m.twin_found, venue, str_of(class_word((enum class)i)), (double)run->counts[i]);
+        if (class_wrong((enum class)i)) metric_set(r->m.found, venue, str_of(class_word((enum class)i)), (double)run->counts[i]);
     }
     metric_observe(r->m.seconds, NONE, NONE, seconds);
-    metric_observe(r->m.twin_seconds, NONE, NONE, seconds);
     metric_add(r->m.runs, S("finished"), NONE, 1);
     log_msg(run->row.discrepancy_count ? MINTD_WARN : MINTD_INFO, "reconciliation of venue %s: %" PRIu64 " checked, %" PRIu64 " discrepancies, %" PRIu64
             " not verified, in %.1f s", run->name, run->checked, run->row.discrepancy_count, run->counts[CLASS_UNVERIFIED], seconds);

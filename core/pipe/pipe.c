@@ -200,6 +200,9 @@ static void metrics(struct pipe *p)
     p->m.hits = metric_new(METRIC_COUNTER, "minting_cache_hits_total", NULL, "addresses that a cache knew to be stored", NULL);
     p->m.misses = metric_new(METRIC_COUNTER, "minting_cache_misses_total", NULL, "addresses that no cache knew", NULL);
     p->m.hit_rate = metric_new(METRIC_GAUGE, "minting_cache_hit_rate", NULL, "hits of all look-ups since the start, percent", NULL);
+    metric_twin(p->m.hits, "mintd_cache_hits_total", "addresses that a cache knew to be stored", 1);
+    metric_twin(p->m.misses, "mintd_cache_misses_total", "addresses that no cache knew", 1);
+    metric_twin(p->m.hit_rate, "mintd_cache_hit_ratio", "hits of all look-ups since the start, 0 to 1", 0.01);
     metric_add(p->m.hits, S(""), S(""), 0);                /* there from the start, so that a rate can be taken */
     metric_add(p->m.misses, S(""), S(""), 0);
     metric_set(p->m.hit_rate, S(""), S(""), 0);

@@ -16,11 +16,18 @@ from tap import check, equal, main, matches, skip, test, until  # noqa: E402
 # The names that dashboards of earlier deployments ask for, with their types.
 SEED = {"minting_batch_size": "histogram", "minting_batch_duration_seconds": "histogram", "minting_batch_success_rate": "gauge",
         "minting_admin_requests_total": "counter", "minting_admin_errors_total": "counter",
+        "minting_cache_hits_total": "counter", "minting_cache_misses_total": "counter", "minting_cache_hit_rate": "gauge",
         "minting_reconciliation_discrepancies": "gauge", "minting_reconciliation_fixed": "counter", "minting_reconciliation_duration": "histogram"}
+# The same numbers under names that conform: base units, _total, ratios from 0 to 1.
+TWINS = {"minting_batch_size": "mintd_batch_tickets", "minting_batch_duration_seconds": "mintd_batch_duration_seconds",
+         "minting_batch_success_rate": "mintd_batch_success_ratio", "minting_cache_hits_total": "mintd_cache_hits_total",
+         "minting_cache_misses_total": "mintd_cache_misses_total", "minting_cache_hit_rate": "mintd_cache_hit_ratio",
+         "minting_reconciliation_discrepancies": "mintd_reconcile_discrepancies", "minting_reconciliation_fixed": "mintd_reconcile_fixed_total",
+         "minting_reconciliation_duration": "mintd_reconcile_duration_seconds", "minting_admin_requests_total": "mintd_admin_requests_total",
+         "minting_admin_errors_total": "mintd_admin_errors_total"}
 OWN = {"mintd_build_info": "gauge", "mintd_loop_lag_seconds": "histogram", "mintd_stage_seconds": "histogram", "mintd_queue_depth": "gauge",
        "mintd_ops_total": "counter", "mintd_op_seconds": "histogram", "mintd_ops_in_flight": "gauge", "mintd_http_in_flight": "gauge",
        "mintd_http_requests_total": "counter", "mintd_http_request_seconds": "histogram", "mintd_transactions_in_flight": "gauge",
-       "mintd_reconcile_discrepancies": "gauge", "mintd_reconcile_fixed_total": "counter", "mintd_reconcile_duration_seconds": "histogram",
        "mintd_items_minted_total": "counter", "process_cpu_seconds_total": "counter", "process_resident_memory_bytes": "gauge",
        "process_threads": "gauge", "process_open_fds": "gauge", "process_max_fds": "gauge", "process_start_time_seconds": "gauge"}
 # What promtool says about the spelling of names that are not ours to change. Nothing else is allowed.
@@ -60,6 +67,24 @@ def every_promised_name_is_there_with_its_type(folder):
         found = types(traffic(mintd))
         for name, kind in {**SEED, **OWN}.items():
             equal(found.get(name), kind, name)
+        equal(len(SEED), 11)
+        for name, twin in TWINS.items():
+            equal(found.get(twin), found[name], twin)
+
+
+@test
+def a_twin_has_the_numbers_of_its_seed_name(folder):
+    with Daemon(folder, Config("solana-like", mint={"batch": 1})).start() as mintd:
+        traffic(mintd)
+        api = mintd.api()
+        equal(api.mint("venue-2", tickets("t", 12)).status, 200)         # the same metadata again: the cache knows its addresses
+        equal(api.call("POST", "/admin/reconcile/venue-1").status, 200)
+        m = api.metrics()
+        for name, twin in TWINS.items():
+            for end in ("_sum", "_count") if name + "_count" in {row[0] for row in m.rows} else ("",):
+                scale = 100 if twin.endswith("hit_ratio") else 1
+                check(abs(m.sum(name + end) - scale * m.sum(twin + end)) < 1e-9, name, m.sum(name + end), twin, m.sum(twin + end))
+                check(m.sum(name + end) > 0 or "discrepancies" in name or "fixed" in name, name, "is 0: the test tells nothing")
 
 
 @test

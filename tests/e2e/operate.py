@@ -358,6 +358,21 @@ def the_doctor_sees_a_chain_that_is_down(folder):
 
 
 @test
+def the_doctor_shows_a_wallet_that_runs_dry(folder):
+    config = Config("hedera-like", chain={"balance": "3 loc"}, pipeline={"min_balance": "3.5"})
+    with Daemon(folder, config).start() as mintd:
+        api = mintd.api()
+        dry = until(lambda: next((each for name, each in verdicts(api)[0].items() if name.startswith("wallet.local.") and each["verdict"] == "fail"), None),
+                    10, "the wallet")
+        matches(dry["detail"], "3 LOC .*3.5 are required")
+        matches(dry["advice"], "send coins")
+        config.pipeline["min_balance"] = "1"
+        config.write(folder)
+        equal(api.call("POST", "/v1/config/reload").status, 200)
+        until(lambda: verdicts(api)[1]["verdict"] in ("ok", "warn"), 10, "it is enough now")
+
+
+@test
 def nobody_operates_without_a_key_or_with_what_is_not_asked_for(folder):
     with Daemon(folder, Config("solana-like")).start() as mintd:
         api = mintd.api()
