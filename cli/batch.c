@@ -71,7 +71,7 @@ void batch_card(struct cli *c, struct json_object *batch)
     card_row(c, &b, "tickets", INK_NONE, "%s", buf_text(&counts));
     card_states(c, &b, "chunks", doc_at(batch, "chunks"));
     card_states(c, &b, "deliveries", doc_at(batch, "deliveries"));
-    if (doc_int(batch, "fee")) card_member(c, &b, "fee", batch, "fee");
+    if (doc_int(batch, "fee")) card_row(c, &b, "fee", INK_NONE, "%s of the coin's smallest unit", doc_str(batch, "fee"));
     card_time(c, &b, "created", batch, "createdAt");
     card_time(c, &b, "cancelled", batch, "cancelledAt");
     card_time(c, &b, "finished", batch, "finishedAt");

@@ -32,6 +32,7 @@ int cmd_key_revoke(struct cli *);
 int cmd_db_status(struct cli *);
 int cmd_db_backup(struct cli *);
 int cmd_events_tail(struct cli *);
+int cmd_events_list(struct cli *);
 int cmd_doctor(struct cli *);
 int cmd_status(struct cli *);
 int cmd_log(struct cli *);

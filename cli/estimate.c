@@ -3,12 +3,15 @@
 #include "commands.h"
 #include "http.h"
 
-static void put_path(struct buf *b, const char *count, const char *venue, const char *pipeline)
+static void put_path(struct buf *b, const struct estimate_of *of)
 {
+    char count[24];
+    snprintf(count, sizeof count, "%llu", (unsigned long long)of->tickets);
     buf_puts(b, "/v1/estimate");
     url_query(b, "count", count);
-    url_query(b, "pipeline", pipeline);
-    url_query(b, "venue", venue);
+    url_query(b, "pipeline", of->pipeline);
+    url_query(b, "venue", of->venue);
+    url_query(b, "collection", of->collection);
 }
 
 static void put_money(struct buf *b, struct json_object *doc)
@@ -26,18 +29,16 @@ static void put_line(struct buf *b, uint64_t tickets, struct json_object *doc)
     text_span(b, doc_num(doc, "estimatedTimeSeconds"));
 }
 
-int estimate_line(struct cli *c, uint64_t tickets, const char *venue, const char *pipeline, struct buf *ret)
+int estimate_line(struct cli *c, const struct estimate_of *of, struct buf *ret)
 {
-    char count[24];
     struct buf path = { 0 };
     struct reply r;
-    snprintf(count, sizeof count, "%llu", (unsigned long long)tickets);
-    put_path(&path, count, venue, pipeline);
+    put_path(&path, of);
     int rc = http_once(c, &(struct ask){ .path = buf_text(&path) }, &r, ret);
     if (!rc && r.status != 200) {
         buf_printf(ret, "%ld %s: %s", r.status, problem_code(&r), doc_str(r.doc, "detail"));
         rc = problem_rc(r.status) == RC_REFUSED && r.status != 401 && r.status != 403 ? RC_FAILED : problem_rc(r.status);
-    } else if (!rc) put_line(ret, tickets, r.doc);
+    } else if (!rc) put_line(ret, of->tickets, r.doc);
     reply_free(&r);
     buf_free(&path);
     return rc;
@@ -74,35 +75,18 @@ static void card(struct cli *c, struct json_object *doc)
 
 int cmd_estimate(struct cli *c)
 {
-    uint64_t n = 0;
+    struct estimate_of of = { 0, c->opt[OPT_VENUE], c->opt[OPT_PIPELINE], c->opt[OPT_COLLECTION] };
     struct buf path = { 0 };
     struct reply r;
-    if (str_u64(str_of(c->arg[0]), &n) || !n) {
+    if (str_u64(str_of(c->arg[0]), &of.tickets) || !of.tickets) {
         complain(c, "estimate wants a number of tickets, not %s", c->arg[0]);
         return RC_USAGE;
     }
-    put_path(&path, c->arg[0], c->opt[OPT_VENUE], c->opt[OPT_PIPELINE]);
+    put_path(&path, &of);
     int rc = http_get(c, buf_text(&path), &r);
     if (!rc && c->format == FORMAT_JSON) out_json(c, r.doc);
     else if (!rc) card(c, r.doc);
     reply_free(&r);
     buf_free(&path);
     return rc;
-}
-
-void estimate_dry_run(struct cli *c, struct json_object *doc)
-{
-    struct buf b = { 0 };
-    if (c->format == FORMAT_JSON) {
-        out_json(c, doc);
-        return;
-    }
-    card_row(c, &b, "dry run", INK_GOOD, "everything is right, nothing was changed");
-    json_object_object_foreach(doc, name, value) {
-        struct buf text = { 0 };
-        doc_flat(&text, value, NULL);
-        card_row(c, &b, name, INK_NONE, "%s", buf_text(&text));
-        buf_free(&text);
-    }
-    out_buf(c, &b);
 }

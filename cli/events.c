@@ -1,19 +1,32 @@
-/* events tail: the daemon's event stream (Server-Sent Events), taken up again behind the last event after a lost connection. Owns one
+/* events list and tail: what happened, and the daemon's event stream (Server-Sent Events), taken up again behind the last event after a lost connection. Owns one
  * event at a time, bounded. */
+#include <time.h>
 #include "batch.h"
 #include "commands.h"
 #include "http.h"
+#include "list.h"
 
 enum { EVENT_MAX = 1 << 20, SILENCE_MS = 60000, RETRY_MS = 1000, RETRY_MAX_MS = 15000 };
 
 struct tail {
     struct cli *cli;
     struct buf path, line, data;
-    char id[128], kind[64];
+    char id[128], next_id[128], kind[64];      /* next_id: of the event that is being read */
     int64_t retry;
-    uint64_t seen;
-    bool broken;
+    bool known;                                /* a connection was there once */
+    bool broken, ended;                        /* ended: a batch's last event was there */
 };
+
+/* Counters have no time of their own: they are of now. */
+static void put_when(struct buf *b, const char *at)
+{
+    char now[40];
+    struct tm tm;
+    int64_t ms = clock_wall_ms();
+    time_t s = (time_t)(ms / 1000);
+    if (*at) text_time(b, at, false, true);
+    else if (localtime_r(&s, &tm) && strftime(now, sizeof now, "%H:%M:%S", &tm)) buf_printf(b, "%s.%03d", now, (int)(ms % 1000));
+}
 
 static void print_event(struct tail *t, struct json_object *doc)
 {
@@ -21,7 +34,7 @@ static void print_event(struct tail *t, struct json_object *doc)
     struct buf b = { 0 }, rest = { 0 }, flat = { 0 };
     const char *kind = t->kind[0] ? t->kind : doc_str(doc, "kind");
     buf_puts(&b, ink(c->color_out, INK_DIM));
-    text_time(&b, doc_str(doc, "at"), false, true);
+    put_when(&b, doc_str(doc, "at"));
     buf_puts(&b, ink(c->color_out, INK_NONE));
     buf_printf(&b, "  %s", ink(c->color_out, INK_NAME));
     text_clean(&b, kind, strlen(kind), false);
@@ -31,6 +44,8 @@ static void print_event(struct tail *t, struct json_object *doc)
     if (*doc_str(doc, "subjectKind") && strcmp(doc_str(doc, "subjectKind"), "batch") != 0)
         buf_printf(&flat, "%s %s  ", doc_str(doc, "subjectKind"), doc_str(doc, "subject"));
     doc_flat(&flat, doc_at(doc, "body"), NULL);
+    doc_flat(&flat, doc, " at kind slot number subjectKind subject body batchId venueId ");
+    while (flat.n && flat.p[flat.n - 1] == ' ') flat.n--;
     text_clean(&rest, flat.p ? flat.p : "", flat.n, false);
     text_wrap(&b, rest.p ? rest.p : "", rest.n, c->width, 14);
     out_buf(c, &b);
@@ -46,8 +61,10 @@ static void event_ends(struct tail *t)
         out_json(t->cli, doc);
         fflush(stdout);
     } else if (doc) print_event(t, doc);
-    t->seen += doc != NULL;
+    if (t->next_id[0]) memcpy(t->id, t->next_id, sizeof t->id);            /* a torn event is asked for again */
+    t->ended = t->ended || (t->cli->opt[OPT_BATCH] && !strcmp(t->kind, "finished"));
     json_object_put(doc);
+    t->next_id[0] = 0;
     t->data.n = 0;
     t->kind[0] = 0;
 }
@@ -71,7 +88,7 @@ static void take_line(struct tail *t, struct mintd_str line)
     struct mintd_str name = { line.p, colon ? (size_t)(colon - line.p) : line.n }, value = { NULL, 0 };
     if (colon) value = (struct mintd_str){ colon + 1, line.n - name.n - 1 };
     if (value.n && value.p[0] == ' ') value = (struct mintd_str){ value.p + 1, value.n - 1 };
-    if (str_eq(name, S("id"))) keep(t->id, sizeof t->id, value);
+    if (str_eq(name, S("id"))) keep(t->next_id, sizeof t->next_id, value);
     else if (str_eq(name, S("event"))) keep(t->kind, sizeof t->kind, value);
     else if (str_eq(name, S("retry")) && !str_u64(value, &ms)) t->retry = ms < RETRY_MAX_MS ? (int64_t)ms : RETRY_MAX_MS;
     else if (str_eq(name, S("data"))) buf_str(&t->data, value);
@@ -94,8 +111,8 @@ static size_t on_stream(void *arg, const char *p, size_t n)
 
 static int resume_hint(struct tail *t, int rc)
 {
-    const char *last = t->id[0] ? t->id : t->cli->opt[OPT_SINCE];
-    if (last) detail(t->cli, "go on with: mintctl events tail --since %s", last);
+    const char *last = t->id[0] ? t->id : t->cli->opt[OPT_SINCE], *batch = t->cli->opt[OPT_BATCH];
+    if (last) detail(t->cli, "go on with: mintctl events tail%s%s --since %s", batch ? " --batch " : "", batch ? batch : "", last);
     return rc;
 }
 
@@ -106,16 +123,17 @@ static int stream_once(struct tail *t)
     struct reply r;
     const char *last = t->id[0] ? t->id : t->cli->opt[OPT_SINCE];
     t->line.n = t->data.n = 0;
-    t->kind[0] = 0;
+    t->kind[0] = t->next_id[0] = 0;
     int rc = http_once(t->cli, &(struct ask){ .path = t->path.p, .accept = "text/event-stream, application/problem+json", .last_event = last,
                                               .sink = on_stream, .arg = t, .silence_ms = SILENCE_MS }, &r, &why);
     if (t->broken) rc = RC_FAILED;
     else if (!rc && r.status >= 400 && r.status != 429 && r.status != 503) rc = problem_tell(t->cli, &r);
-    else if (rc == RC_UNREACHABLE && !t->seen && !r.reached) complain(t->cli, "%s", buf_text(&why));
+    else if (rc == RC_UNREACHABLE && !t->known && !r.reached) complain(t->cli, "%s", buf_text(&why));
     else if (rc == RC_UNREACHABLE || (rc == RC_TIMEOUT && !t->cli->deadline)) {
         say(t->cli, "%s; taking it up again", buf_text(&why));
         rc = RC_OK;
     } else if (rc == RC_TIMEOUT) complain(t->cli, "%s", buf_text(&why));
+    t->known = t->known || r.reached;
     if (r.retry_after > 0) t->retry = r.retry_after * 1000;
     reply_free(&r);
     buf_free(&why);
@@ -128,8 +146,7 @@ static int follow(struct tail *t)
         int rc = stream_once(t);
         if (cli_interrupted) return resume_hint(t, RC_DETACHED);
         if (rc == RC_TIMEOUT) return resume_hint(t, rc);
-        if (rc) return rc;
-        if (t->seen) t->seen = 1;
+        if (rc || t->ended) return rc;
         nap(t->retry);
         if (cli_interrupted) return resume_hint(t, RC_DETACHED);
     }
@@ -143,11 +160,28 @@ int cmd_events_tail(struct cli *c)
     if (c->opt[OPT_BATCH]) buf_printf(&t.path, "/v1/batches/%s/events", c->opt[OPT_BATCH]);
     else buf_puts(&t.path, "/v1/events");
     url_query(&t.path, "venue", c->opt[OPT_VENUE]);
+    url_query(&t.path, "kind", c->opt[OPT_KIND]);
     buf_text(&t.path);
     catch_interrupt();
     rc = follow(&t);
     buf_free(&t.path);
     buf_free(&t.line);
     buf_free(&t.data);
+    return rc;
+}
+
+int cmd_events_list(struct cli *c)
+{
+    static const struct column cols[] = {
+        { "AT", "at", COL_TIME, 0 }, { "KIND", "kind", 0, 0 }, { "BATCH", "batchId", COL_RIGHT, 1 }, { "VENUE", "venueId", COL_FLEX, 3 },
+        { "ABOUT", "subjectKind", 0, 4 }, { "WHAT", "body", COL_FLEX, 2 } };
+    struct list l = { "/v1/events", "events", cols, ARRAY_LEN(cols), 1000, "no events" };
+    struct buf path = { 0 };
+    int rc = c->opt[OPT_BATCH] ? batch_check(c, c->opt[OPT_BATCH]) : RC_OK;
+    if (rc) return rc;
+    buf_printf(&path, "/v1/batches/%s/events", c->opt[OPT_BATCH] ? c->opt[OPT_BATCH] : "");
+    if (c->opt[OPT_BATCH]) l.path = buf_text(&path);
+    rc = list_run(c, &l);
+    buf_free(&path);
     return rc;
 }

@@ -424,10 +424,18 @@ int problem_rc(long status)
     return status >= 400 && status < 500 ? RC_REFUSED : RC_FAILED;
 }
 
+/* A single mistake that is the whole answer stands in its first line. */
+static const char *only_pointer(struct json_object *doc)
+{
+    struct json_object *e = doc_idx(doc, "errors", 0);
+    bool only = doc_len(doc, "errors") == 1 && !strcmp(doc_str(e, "code"), doc_str(doc, "code")) && !strcmp(doc_str(e, "detail"), doc_str(doc, "detail"));
+    return only ? doc_str(e, "pointer") : "";
+}
+
 static void tell_pointers(struct cli *c, struct json_object *doc)
 {
     enum { SHOWN = 20 };
-    size_t n = doc_len(doc, "errors");
+    size_t n = *only_pointer(doc) ? 0 : doc_len(doc, "errors");
     for (size_t i = 0; i < n && i < SHOWN; i++) {
         struct json_object *e = doc_idx(doc, "errors", i);
         detail(c, "  %s: %s (%s)", doc_str(e, "pointer"), doc_str(e, "detail"), doc_str(e, "code"));
@@ -439,7 +447,8 @@ int problem_tell(struct cli *c, const struct reply *r)
 {
     const char *code = problem_code(r), *why = doc_str(r->doc, "detail"), *plain = doc_str(r->doc, "error");
     const char *said = *why ? why : *plain ? plain : "the answer says no more";
-    complain(c, "%ld%s%s: %s", r->status, *code ? " " : "", code, said);
+    const char *at = only_pointer(r->doc);
+    complain(c, "%ld%s%s: %s%s%s", r->status, *code ? " " : "", code, at, *at ? ": " : "", said);
     tell_pointers(c, r->doc);
     if (*doc_str(r->doc, "batchId")) detail(c, "  it is in batch %s: mintctl batch show %s", doc_str(r->doc, "batchId"), doc_str(r->doc, "batchId"));
     if (r->status == 401 && c->link->server) detail(c, "  the key comes from --key-file FILE, MINTCTL_KEY or MINTCTL_KEY_FILE");

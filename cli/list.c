@@ -45,7 +45,7 @@ static int put_filters(struct pager *p)
 {
     static const struct { enum opt opt; const char *name; bool time; } filters[] = {
         { OPT_VENUE, "venue", false }, { OPT_EVENT, "event", false }, { OPT_STATE, "state", false }, { OPT_CHAIN, "chain", false },
-        { OPT_COLLECTION, "collection", false },
+        { OPT_COLLECTION, "collection", false }, { OPT_KIND, "kind", false },
         { OPT_FROM, "from", true }, { OPT_TO, "to", true } };
     struct cli *c = p->cli;
     for (size_t i = 0; i < ARRAY_LEN(filters); i++) {

@@ -26,9 +26,22 @@ static void tell_file(struct submit *s)
     buf_free(&size);
 }
 
-static int check_venue(struct submit *s)
+/* A JSON batch names these itself; two names for one thing are no good. */
+static int check_named(struct submit *s, enum opt o, const char *in_file)
 {
-    if (s->venue || s->file.format == SOURCE_JSON) return RC_OK;
+    const char *option = s->cli->opt[o];
+    if (!option || s->file.format != SOURCE_JSON || !strcmp(option, in_file)) return RC_OK;
+    if (*in_file) complain(s->cli, "--%s says %s, the file says %s: leave the option out or correct the file", cli_options[o].name, option, in_file);
+    else complain(s->cli, "a JSON batch names its %s in the file: put it there, beside \"tickets\"", cli_options[o].name);
+    return RC_USAGE;
+}
+
+static int check_names(struct submit *s)
+{
+    int rc = check_named(s, OPT_VENUE, s->file.venue);
+    if (!rc) rc = check_named(s, OPT_PIPELINE, s->file.pipeline);
+    if (!rc) rc = check_named(s, OPT_COLLECTION, s->file.collection);
+    if (rc || s->venue || s->file.format == SOURCE_JSON) return rc;
     complain(s->cli, "%s has no venue in it: say --venue VENUE", s->file.format == SOURCE_CSV ? "CSV" : s->file.format == SOURCE_NDJSON ? "NDJSON"
              : "a JSON array");
     return RC_USAGE;
@@ -59,10 +72,11 @@ static void make_key(struct submit *s)
 
 static void make_path(struct submit *s)
 {
+    bool named = s->file.format == SOURCE_JSON;
     buf_puts(&s->path, "/v1/batches");
-    url_query(&s->path, "venue", s->cli->opt[OPT_VENUE]);
-    url_query(&s->path, "pipeline", s->cli->opt[OPT_PIPELINE]);
-    url_query(&s->path, "collection", s->cli->opt[OPT_COLLECTION]);
+    url_query(&s->path, "venue", named ? NULL : s->venue);
+    url_query(&s->path, "pipeline", named ? NULL : s->pipeline);
+    url_query(&s->path, "collection", named ? NULL : s->collection);
     if (cli_has(s->cli, OPT_DRY_RUN)) url_query(&s->path, "dry_run", "1");
     buf_text(&s->path);
 }
@@ -71,7 +85,7 @@ static int price_and_ask(struct submit *s)
 {
     struct cli *c = s->cli;
     struct buf price = { 0 };
-    int rc = estimate_line(c, s->file.tickets, s->venue, s->pipeline, &price);
+    int rc = estimate_line(c, &(struct estimate_of){ s->file.tickets, s->venue, s->pipeline, s->collection }, &price);
     if (rc) say(c, "what it costs is not known: %s", buf_text(&price));
     else say(c, "%s", buf_text(&price));
     buf_free(&price);
@@ -131,11 +145,32 @@ static int accepted(struct submit *s, struct reply *r)
     return RC_OK;
 }
 
+/* What the daemon would do, and what that would cost. */
+static int dry_run(struct submit *s, struct json_object *doc)
+{
+    struct cli *c = s->cli;
+    static const char *const rows[][2] = { { "venue", "venueId" }, { "pipeline", "pipeline" }, { "tickets", "total" }, { "new", "new" },
+        { "known", "known" }, { "transactions", "transactions" }, { "collections", "collectionCount" }, { "of them new", "newCollections" } };
+    struct buf b = { 0 }, price = { 0 };
+    if (c->format == FORMAT_JSON) {
+        out_json(c, doc);
+        return RC_OK;
+    }
+    uint64_t fresh = (uint64_t)doc_int(doc, "new");
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) card_member(c, &b, rows[i][0], doc, rows[i][1]);
+    if (fresh) estimate_line(c, &(struct estimate_of){ fresh, s->venue, s->pipeline, s->collection }, &price);
+    card_row(c, &b, "cost", INK_BOLD, "%s", fresh ? buf_text(&price) : "nothing: there is no new ticket");
+    out_buf(c, &b);
+    say(c, "dry run: everything is right, nothing was changed");
+    buf_free(&price);
+    return RC_OK;
+}
+
 static int send_and_watch(struct submit *s)
 {
     struct reply r;
     int rc = send_file(s, &r);
-    if (!rc && cli_has(s->cli, OPT_DRY_RUN)) estimate_dry_run(s->cli, r.doc);
+    if (!rc && cli_has(s->cli, OPT_DRY_RUN)) rc = dry_run(s, r.doc);
     else if (!rc) rc = accepted(s, &r);
     reply_free(&r);
     return rc;
@@ -149,8 +184,9 @@ int cmd_submit(struct cli *c)
     if (!rc) {
         s.venue = either(c->opt[OPT_VENUE], s.file.venue);
         s.pipeline = either(c->opt[OPT_PIPELINE], s.file.pipeline);
+        s.collection = either(c->opt[OPT_COLLECTION], s.file.collection);
         tell_file(&s);
-        rc = check_venue(&s);
+        rc = check_names(&s);
     }
     if (!rc && !cli_has(c, OPT_DRY_RUN)) rc = price_and_ask(&s);
     make_key(&s);

@@ -36,7 +36,7 @@ const struct option_row cli_options[OPT_COUNT] = {
     [OPT_SINCE]      = { "since", 0, "ID", "go on behind the event with this id" },
     [OPT_SCOPE]      = { "scope", 0, "SCOPE", "read, mint or admin; default read" },
     [OPT_EXPIRES]    = { "expires", 0, "TIME", "when it ends: 30d, 12h, or 2026-01-02T03:04:05Z; default never" },
-    [OPT_ONCE]       = { "no-follow", 0, NULL, "print what is there and end" },
+    [OPT_KIND]       = { "kind", 0, "KIND", "only events of this kind, or several with commas between; chunk.* is all that begin so" },
 };
 
 const struct command cli_commands[] = {
@@ -75,7 +75,7 @@ const struct command cli_commands[] = {
       { "mintctl collection new summer-2026 --pipeline tickets" }, OPT(PIPELINE), 1, 1, cmd_collection_new, false, false },
     { "collection list", "", "collections", NULL, { "mintctl collection list" }, LIST_OPTS, 0, 0, cmd_collection_list, true, false },
     { "estimate", "N", "what N tickets would cost and how long they would take", NULL,
-      { "mintctl estimate 1000", "mintctl estimate 1000 --pipeline tickets --json" }, OPT(PIPELINE) | OPT(VENUE), 1, 1, cmd_estimate,
+      { "mintctl estimate 1000", "mintctl estimate 1000 --pipeline tickets --json" }, OPT(PIPELINE) | OPT(VENUE) | OPT(COLLECTION), 1, 1, cmd_estimate,
       false, false },
     { "reconcile run", "VENUE", "compare a venue's books with the chain", "Ends with 3 when something does not agree. Changes nothing.",
       { "mintctl reconcile run arena" }, 0, 1, 1, cmd_reconcile_run, false, false },
@@ -105,9 +105,13 @@ const struct command cli_commands[] = {
     { "db status", "", "the store: size, schema, health", NULL, { "mintctl db status" }, 0, 0, 0, cmd_db_status, false, false },
     { "db backup", "", "write a backup where the configuration says", NULL, { "mintctl db backup" }, 0, 0, 0, cmd_db_backup, false, false },
     { "events tail", "", "what happens, as it happens",
-      "A lost connection is taken up again behind the last event that was seen. Ctrl-C ends it and prints how to go on.",
+      "From now on, of a batch from its beginning to its end. A lost connection is taken up again behind the last event that was seen. "
+      "Ctrl-C ends it and prints how to go on.",
       { "mintctl events tail", "# one batch, for another program\nmintctl events tail --batch 7 --json" },
-      OPT(VENUE) | OPT(BATCH) | OPT(SINCE) | OPT(ONCE), 0, 0, cmd_events_tail, false, false },
+      OPT(VENUE) | OPT(BATCH) | OPT(KIND) | OPT(SINCE), 0, 0, cmd_events_tail, false, false },
+    { "events list", "", "what happened, oldest first", NULL,
+      { "mintctl events list --kind reconcile.*", "# everything of a batch\nmintctl events list --batch 7 --limit 0 --json" },
+      LIST_OPTS | OPT(VENUE) | OPT(BATCH) | OPT(KIND), 0, 0, cmd_events_list, true, false },
     { "doctor", "", "look for what is wrong, here and at the daemon", "Ends with 3 on warnings, 1 when something is wrong.",
       { "mintctl doctor" }, 0, 0, 0, cmd_doctor, false, false },
     { "status", "", "the daemon at a glance", NULL, { "mintctl status" }, 0, 0, 0, cmd_status, false, false },

@@ -656,6 +656,90 @@ def books_and_chain_are_compared(folder):
         equal(fake.seen[0][2]["Prefer"], "wait=600")
 
 
+def balances_known(mintd):
+    until(lambda: any(wallet["lastCheck"] for wallet in mintd.api().get("/v1/wallets").json["wallets"]), 10, "a balance")
+
+
+@test
+def money_and_state_at_a_glance(folder):
+    with daemon(folder, profile="hedera-like", top={"balance_check": "100ms"}, chain={"balance": "3 loc"}, pipeline={"min_balance": "2.5"}).start() as mintd:
+        env = by_socket(mintd)
+        balances_known(mintd)
+        text = ends(ctl("status", env=env), OK).out
+        matches(text, r"^mintd +\d+\.\d+\.\d+, up .*, on /.*api\.sock\ntakes work +yes\nopen tickets +0, 0 of them quarantined\nstore +connected\n"
+                      r"cache +connected, 0 keys\nchains +local connected, network \S+\nwallets +local 3 LOC\n$")
+        shown, real = lines(ctl("status", "--json", env=env).out)[0], mintd.api().get("/v1/status").json
+        equal({**shown, "timestamp": 0, "uptimeSeconds": 0, "wallets": 0, "balanceMonitor": 0},
+              {**real, "timestamp": 0, "uptimeSeconds": 0, "wallets": 0, "balanceMonitor": 0})
+        matches(ends(ctl("wallet", env=env), OK).out, r"^local payer +3 LOC\n  needs +2\.5 LOC\n  account +\S+\n  checked +20\d\d-\d\d-\d\d ")
+        equal(lines(ctl("wallet", "--json", env=env).out)[0]["sufficient"], True)
+        estimate = lines(ends(ctl("estimate", "10", "--json", env=env), OK).out)[0]
+        equal(estimate, mintd.api().get("/v1/estimate?count=10").json)
+        text = ends(ctl("estimate", "10", env=env), OK).out
+        matches(text, rf"^tickets +10\ncost +{re.escape(estimate['amount'])} LOC\ntime +[\d.]+ s\n")
+        matches(text, r"\n\nWHAT +COUNT +EACH +AMOUNT\n")
+        ends(ctl("estimate", "9999999999", env=env), REFUSED, r"422 estimate\.count: count: must be a whole number")
+        ends(ctl("estimate", "1", "--pipeline", "nosuch", env=env), REFUSED, r"422 request\.unknown_pipeline")
+        path = write(folder, "a.json", batch("arena", tickets("a", 20)))
+        done = ends(ctl("submit", path, "--yes", env=env), OK, r"20 tickets: about [\d.]+ LOC, [\d.]+ s\naccepted as batch 1")
+        matches(ends(ctl("cache", "stats", env=env), OK).out, r"^connected +yes\nhits +\d+ of \d+, [\d.]+ %\nkeys +[1-9]\d*, [\d.]+ k?B\n$")
+        ends(ctl("cache", "rm", "a-000001", "--yes", env=env), OK)
+        ends(ctl("cache", "rm", "nosuch", "--yes", env=env), NOT_FOUND, r"404 ticket\.unknown")
+        matches(ends(ctl("cache", "clear", "--yes", env=env), OK).out, r"^\d+ entries of the cache forgotten\n$")
+        equal(lines(ctl("cache", "stats", "--json", env=env).out)[0]["keyCount"], 0)
+        equal(mintd.stop(), 0)
+        mintd.config.pipeline["min_balance"] = "3"
+        mintd.config.write(folder)
+        mintd.start()
+        balances_known(mintd)
+        matches(ends(ctl("wallet", env=env), PARTIAL).out, r"^local payer +2\.\d+ LOC, too low\n  needs +3 LOC\n")
+        matches(ends(ctl("status", env=env), OK).out, r"wallets +local 2\.\d+ LOC, not sufficient\n")
+
+
+def stream(*parts):
+    return 200, {"Content-Type": "text/event-stream"}, "".join(parts).encode()
+
+
+def event(number, kind, **more):
+    doc = {"slot": 1, "number": number, "kind": kind, "at": f"2026-01-02T03:04:0{number}.000Z", "venueId": "arena", "batchId": "7", **more}
+    return f"id: 1.{number}\nevent: {kind}\ndata: {json.dumps(doc)}\n\n"
+
+
+@test
+def events_are_followed_and_none_is_lost_or_shown_twice(_):
+    torn = event(3, "chunk.minted")[:-20]
+    with Fake(stream("retry: 10\n\n", event(1, "request.accepted", body={"requestId": "r"}), ": still here\n\n", event(2, "chunk.minted"), torn), None,
+              problem(503, "server.streams", "full", Retry_After="1"), stream(event(3, "chunk.minted"), "data: nonsense\n\n", "event: progress\ndata: {\"minted\": 4}\n\n"),
+              lambda _: time.sleep(30)) as fake:
+        tail = subprocess.Popen([BINARY, "events", "tail", "--venue", "arena", "--kind", "chunk.*,request.*"], stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, text=True, env=environment(**fake.env()))
+        until(lambda: len(fake.seen) == 5, 20, "the fifth connection")
+        time.sleep(0.3)
+        tail.send_signal(signal.SIGINT)
+        out, err = tail.communicate(timeout=5)
+        equal(tail.returncode, DETACHED, err)
+        matches(err, r"go on with: mintctl events tail --since 1\.3\n$")
+        rows = out.splitlines()
+        equal(rows[:3], ["03:04:01.000  request.accepted  batch 7  arena  requestId r", "03:04:02.000  chunk.minted  batch 7  arena",
+                         "03:04:03.000  chunk.minted  batch 7  arena"])
+        matches(rows[3], r"^\d\d:\d\d:\d\d\.\d{3}  progress  minted 4$")
+        equal(len(rows), 4)
+        equal([seen[2]["Last-Event-ID"] for seen in fake.seen], [None, "1.2", "1.2", "1.2", "1.3"])
+        equal({seen[1] for seen in fake.seen}, {"/v1/events?venue=arena&kind=chunk.%2A%2Crequest.%2A"})
+    with Fake(stream("x" * (2 << 20))) as fake:
+        ends(ctl("events", "tail", env=fake.env()), FAILED)
+    with Fake(problem(400, "events.id", "is no id of an event", [])) as fake:
+        ends(ctl("events", "tail", "--since", "9.9", env=fake.env()), REFUSED, r"400 events\.id")
+        equal(fake.seen[0][2]["Last-Event-ID"], "9.9")
+    with Fake(stream(event(1, "request.accepted"), "event: finished\ndata: {\"batchId\": \"7\"}\n\n")) as fake:
+        equal(len(lines(ends(ctl("events", "tail", "--batch", "7", "--json", env=fake.env()), OK).out)), 2)
+    with Fake(stream(event(1, "a\x1b[2J", body={"x": "\x1b[31m"}), "event: finished\ndata: {}\n\n")) as fake:
+        done = ctl("events", "tail", "--batch", "7", env=fake.env())
+        check(not ESCAPE.search(done.out), repr(done.out))
+    with Fake(stream(event(1, "a"))) as fake:
+        ends(ctl("events", "tail", "--timeout", "300ms", env=fake.env()), TIMEOUT, r"go on with: mintctl events tail --since 1\.1")
+
+
 def spoil(mintd):
     with open(mintd.config.path(mintd.folder), "a", encoding="utf-8") as file:
         file.write("no_such_option = 1;\n")
@@ -759,7 +843,11 @@ def a_lost_answer_is_asked_for_again(folder):
     with Fake(ESTIMATE, lambda _: time.sleep(5)) as fake:
         ends(ctl("submit", path, "--yes", "--timeout", "1s", env=fake.env()), TIMEOUT, r"not known whether the batch was accepted", r"key is sha256-")
     with Fake(ESTIMATE, problem(422, "field.required", "is missing", [{"pointer": "/tickets/0/id", "code": "field.required", "detail": "is missing"}])) as fake:
-        ends(ctl("submit", path, "--yes", env=fake.env()), REFUSED, r"422 field\.required: is missing\n  /tickets/0/id: is missing \(field\.required\)\n  request abc")
+        ends(ctl("submit", path, "--yes", env=fake.env()), REFUSED, r"422 field\.required: /tickets/0/id: is missing\n  request abc")
+    several = [{"pointer": f"/tickets/{n}/id", "code": "field.required", "detail": "is missing"} for n in range(25)]
+    with Fake(ESTIMATE, problem(422, "request.invalid", "25 mistakes", several)) as fake:
+        ends(ctl("submit", path, "--yes", env=fake.env()), REFUSED, r"422 request\.invalid: 25 mistakes\n  /tickets/0/id: is missing \(field\.required\)\n",
+             r"/tickets/19/id: .*\n  and 5 more\n  request abc")
 
 
 @test
@@ -776,12 +864,13 @@ def every_format_is_known_by_its_looks_and_sent_as_it_is(folder):
     for name, content, kind, count, media in cases:
         path = write(folder, name, content)
         with Fake(ESTIMATE, ACCEPTED) as fake:
-            done = ends(ctl("submit", path, "--yes", "--no-wait", "--venue", "v", "--collection", "c", env=fake.env()), OK,
+            words = () if kind == "json" else ("--venue", "v", "--collection", "c")
+            done = ends(ctl("submit", path, "--yes", "--no-wait", *words, env=fake.env()), OK,
                         rf"{name}: {kind}, {count} tickets, ", r"2026|about 0\.5 SOL, 3\.0 s")
             equal(done.out, "7\n")
             get, post = fake.seen
-            matches(get[1], rf"^/v1/estimate\?count={count}(&pipeline=tickets)?&venue=v$", name)
-            equal(post[1], "/v1/batches?venue=v&collection=c")
+            equal((get[1], post[1]), (f"/v1/estimate?count={count}&pipeline=tickets&venue=v", "/v1/batches") if kind == "json" else
+                  (f"/v1/estimate?count={count}&venue=v&collection=c", "/v1/batches?venue=v&collection=c"), name)
             equal((post[2]["Content-Type"], post[2]["Content-Encoding"], post[2]["Prefer"]),
                   (media, "gzip" if "gzip" in kind else None, "respond-async"))
             with open(path, "rb") as file:
@@ -793,6 +882,8 @@ def every_format_is_known_by_its_looks_and_sent_as_it_is(folder):
             (("--format", "xml"), "x", USAGE, r"--format is json, array, ndjson or csv, not xml"), ((), "", FAILED, r"f is empty"),
             ((), " \n\t", FAILED, r"f is empty"), ((), "id\n1\n", USAGE, r"CSV has no venue in it: say --venue VENUE"),
             ((), "[{}]", USAGE, r"a JSON array has no venue"), ((), ticket_lines, USAGE, r"NDJSON has no venue"),
+            (("--venue", "w"), pretty, USAGE, r"--venue says w, the file says v: leave the option out or correct the file"),
+            (("--collection", "c"), pretty, USAGE, r"a JSON batch names its collection in the file"),
             (("--venue", "v"), b"\x1f\x8b\x08\x00garbage garbage", FAILED, r"the gzip data are damaged")):
         with Fake(ESTIMATE, ACCEPTED) as fake:
             ends(ctl("submit", write(folder, "f", content), "--yes", *words, env=fake.env()), code, pattern)
@@ -811,7 +902,8 @@ def keys_follow_the_bytes_and_what_they_are_for(folder):
             return fake.seen[1][2]["Idempotency-Key"]
     one, two = batch("v", tickets("a", 1)), batch("v", tickets("a", 2))
     equal(key(one), key(one))
-    keys = [key(one), key(two), key(one, "--pipeline", "p"), key(one, "--collection", "p"), key(one, "--key", "own")]
+    one, venue = json.dumps(tickets("a", 1)).encode(), ("--venue", "v")
+    keys = [key(one, *venue), key(two), key(one, *venue, "--pipeline", "p"), key(one, *venue, "--collection", "p"), key(one, *venue, "--key", "own")]
     equal(len(set(keys)), 5, keys)
     equal(keys[4], "own")
 
