@@ -95,13 +95,13 @@ static void on_recent(struct call *c, const struct mintd_res *res)
 static void on_counts(struct call *c, const struct mintd_res *res)
 {
     ((struct recent *)c->load)->counts = res;
-    call_query(c, &(struct mintd_query){ .kind = MINTD_DB_ITEM, .max = RECENT }, MINTD_Q_MINTED, on_recent);
+    call_query(c, &(struct mintd_query){ .kind = MINTD_DB_ITEM, .venue = call_venue(c), .max = RECENT }, MINTD_Q_MINTED, on_recent);
 }
 
 void dashboard_get(struct call *c)
 {
     c->load = arena_alloc(c->mem, sizeof(struct recent));
-    if (c->load) call_query(c, &(struct mintd_query){ .kind = MINTD_DB_COUNT }, 0, on_counts);
+    if (c->load) call_query(c, &(struct mintd_query){ .kind = MINTD_DB_COUNT, .venue = call_venue(c) }, 0, on_counts);
     else call_memory(c);
 }
 
@@ -184,7 +184,9 @@ static void on_venues(struct call *c, const struct mintd_res *res)
 
 static void load(struct list_view *l)
 {
-    call_query(l->c, &(struct mintd_query){ .kind = MINTD_DB_VENUE, .cursor = l->cursor, .max = l->room }, 0, on_venues);
+    uint64_t only = call_venue(l->c);
+    call_query(l->c, &(struct mintd_query){ .kind = MINTD_DB_VENUE, .ids = VEC(&only, only ? 1 : 0), .cursor = l->cursor, .max = l->room }, 0,
+               on_venues);
 }
 
 static void row(struct list_view *l, uint32_t i, struct rec *r)

@@ -140,6 +140,13 @@ static void on_venue(struct call *c, const struct mintd_res *res)
     else call_query(c, &(struct mintd_query){ .kind = MINTD_DB_COLLECTION, .venue = v->id, .names = VEC(&a->collection, 1) }, 0, on_collections);
 }
 
+static bool keep_to_venue(struct call *c, struct mintd_str *venue)
+{
+    if (venue->n) return call_venue_named(c, *venue);
+    if (call_venue(c)) *venue = c->who.venue_name;
+    return true;
+}
+
 void estimate_get(struct call *c)
 {
     struct asked *a = arena_alloc(c->mem, sizeof *a);
@@ -148,7 +155,7 @@ void estimate_get(struct call *c)
     c->load = a;
     a->ask.fresh = true;
     if (!take_count(c, &a->ask.count) || !take_text(c, "pipeline", &a->ask.pipeline) || !take_text(c, "venue", &a->ask.venue)
-        || !take_text(c, "collection", &a->collection) || !take_pipeline(c, a))
+        || !take_text(c, "collection", &a->collection) || !keep_to_venue(c, &a->ask.venue) || !take_pipeline(c, a))
         return;
     if (!a->collection.n && !pipe_example(c->api->pipe, a->ask.pipeline, a->ask.venue, c->mem, &example)) a->collection = example.collection;
     if (a->ask.venue.n) call_query(c, &(struct mintd_query){ .kind = MINTD_DB_VENUE, .names = VEC(&a->ask.venue, 1) }, 0, on_venue);

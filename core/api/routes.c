@@ -57,15 +57,15 @@ const struct route api_routes[] = {
     { "DELETE", "/v1/keys/{}",             "key_revoke",    SCOPE_ADMIN, 0, NULL, key_revoke },
 
     /* ---- figures */
-    { "GET",  "/admin/dashboard",          "dashboard",     SCOPE_READ,  ROUTE_ETAG, NULL, dashboard_get },
-    { "GET",  "/admin/stats/{}",           "venue_stats",   SCOPE_READ,  0, NULL, venue_stats },
-    { "GET",  "/v1/venues",                "venues",        SCOPE_READ,  ROUTE_LIST | ROUTE_ETAG, "limit cursor", venue_list },
-    { "GET",  "/v1/venues/{}/stats",       "venue_figures", SCOPE_READ,  0, NULL, venue_stats },
+    { "GET",  "/admin/dashboard",          "dashboard",     SCOPE_READ,  ROUTE_ETAG | ROUTE_VENUE, NULL, dashboard_get },
+    { "GET",  "/admin/stats/{}",           "venue_stats",   SCOPE_READ,  ROUTE_PLACE, NULL, venue_stats },
+    { "GET",  "/v1/venues",                "venues",        SCOPE_READ,  ROUTE_LIST | ROUTE_ETAG | ROUTE_VENUE, "limit cursor", venue_list },
+    { "GET",  "/v1/venues/{}/stats",       "venue_figures", SCOPE_READ,  ROUTE_PLACE, NULL, venue_stats },
     { "GET",  "/admin/system/status",      "system_status", SCOPE_READ,  0, NULL, status_get, NULL, NULL, gather_gone },
     { "GET",  "/v1/status",                "status",        SCOPE_READ,  0, NULL, status_get, NULL, NULL, gather_gone },
     { "GET",  "/v1/wallets",               "wallets",       SCOPE_READ,  0, NULL, wallet_list },
-    { "GET",  "/admin/batch-mint/estimate", "batch_estimate", SCOPE_READ, 0, "count pipeline venue collection", estimate_get },
-    { "GET",  "/v1/estimate",              "estimate",      SCOPE_READ,  0, "count pipeline venue collection", estimate_get },
+    { "GET",  "/admin/batch-mint/estimate", "batch_estimate", SCOPE_READ, ROUTE_VENUE, "count pipeline venue collection", estimate_get },
+    { "GET",  "/v1/estimate",              "estimate",      SCOPE_READ,  ROUTE_VENUE, "count pipeline venue collection", estimate_get },
 
     /* ---- cache */
     { "GET",    "/admin/cache/stats",      "cache_stats",   SCOPE_READ,  0, NULL, cache_stats, NULL, NULL, gather_gone },

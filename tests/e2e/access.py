@@ -609,19 +609,36 @@ def by_ticket(world, route):
     equal(world.ask(route, world.ticket(OWN)).status, 200)
 
 
-def as_list(world, route):
+def own_only(world, route, queries=("",)):
     """Nothing of the other venue in any form, and what is missing is there without the binding."""
-    refused(world.ask(route, query=f"?venue={FOREIGN}"))
-    refused(world.ask(route, query="?venue=venue-nobody"))
     forms = ("application/json", "application/x-ndjson", "text/csv") if "ROUTE_LIST" in route.flags else ("application/json",)
     for form in forms:
         headers = [("Accept", form)]
-        for query in ("", f"?venue={OWN}"):
+        for query in queries:
             answer = allowed(world.ask(route, query=query, headers=headers))
             check(OWN in answer.text, route, "shows nothing of its own:", answer)
             check(not any(mark in answer.text for mark in MARKS), route, form, "shows the other venue:", answer)
         unbound = world.ask(route, key=world.mintd.key, headers=headers)
         check(FOREIGN in unbound.text, route, "would show it to nobody, so this test tells nothing:", unbound)
+
+
+def as_list(world, route):
+    refused(world.ask(route, query=f"?venue={FOREIGN}"))
+    refused(world.ask(route, query="?venue=venue-nobody"))
+    own_only(world, route, ("", f"?venue={OWN}"))
+
+
+def figures(world, route):
+    own_only(world, route)
+    with world.mintd.store() as store:
+        items = store.one("SELECT count(*) FROM items i JOIN venues v ON v.id = i.venue WHERE v.name = ?", OWN)
+    equal(world.ask(route).json["totalMints"], items)
+    equal({mint["venueId"] for mint in world.ask(route).json["recentMints"]}, {OWN})
+
+
+def estimates(world, route):
+    refused(world.ask(route, query=f"?count=3&venue={FOREIGN}"))
+    equal(allowed(world.ask(route, query="?count=3")).json, allowed(world.ask(route, query=f"?count=3&venue={OWN}")).json)
 
 
 def by_member(world, route):
@@ -646,7 +663,8 @@ def no_data(world, route):
 RECIPES = {
     "openapi": no_data, "batch_mint": by_body, "batch_create": by_body, "batches": as_list, "batch": by_batch, "batch_tickets": by_batch,
     "batch_cancel": by_batch, "batch_retry": by_batch, "mints": as_list, "tickets": as_list, "mint": by_ticket, "ticket_any": by_ticket,
-    "reconciliation": by_member, "reconciliations": reports,
+    "reconciliation": by_member, "reconciliations": reports, "dashboard": figures, "venues": own_only,
+    "batch_estimate": estimates, "estimate": estimates,
 }
 
 
