@@ -20,6 +20,8 @@ BUILD = os.path.abspath(os.environ.get("MINTD_BUILD", os.path.join(ROOT, "build"
 FILES = ("docs/errors.md", "docs/man/mintd.cfg.5.scd", "docs/man/mintd-metrics.7.scd", "docs/man/mintctl.1.scd")
 # The daemon's own metrics are in its source: registered, or written without being registered.
 REGISTERED = re.compile(r'metric_new\(\s*METRIC_([A-Z]+),\s*"([^"]+)",\s*(NULL|"[^"]*"),\s*((?:"[^"]*"\s*)+),', re.S)
+HELD = re.compile(r'(\w+) = metric_new\(\s*METRIC_[A-Z]+,\s*"([^"]+)"')
+TWIN = re.compile(r'metric_twin\(\s*([^,]+),\s*"([^"]+)",\s*((?:"[^"]*"\s*)+),', re.S)      # another name for the same numbers
 WRITTEN = re.compile(r'put_process\(b, "([^"]+)", "([^"]+)", "([^"]+)",')
 
 
@@ -107,6 +109,10 @@ def of_the_core():
             text = file.read()
         for kind, name, labels, words in REGISTERED.findall(text):
             found[name] = (kind.lower(), [] if labels == "NULL" else labels.strip('"').split(","), "".join(re.findall(r'"([^"]*)"', words)))
+        held = dict(HELD.findall(text))
+        for place, name, words in TWIN.findall(text):
+            kind, labels, _ = found[held[re.findall(r"\w+", place)[-1]]]
+            found[name] = (kind, labels, "".join(re.findall(r'"([^"]*)"', words)))
         for name, kind, words in WRITTEN.findall(text):
             found[name] = (kind, [], words)
     return found
