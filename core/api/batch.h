@@ -32,11 +32,14 @@ bool batch_reply_of(struct call *, const struct pipe_result *, const char *prefe
 /* The seed's answer once every ticket is settled; 202 before that. The reply lives as long as the call. */
 void batch_answer(struct call *, const struct batch_reply *);
 void batch_accepted(struct call *, const struct batch_reply *, const char *state);
-/* 409 with a pointer for each ticket that was accepted before with other content. */
-void batch_conflict(struct call *, const struct pipe_result *);
+/* 409 with a pointer for each ticket that was accepted before with other content. line_of: NULL, or where a ticket stood (0: unknown). */
+void batch_conflict(struct call *, const struct pipe_result *, uint64_t (*line_of)(void *arg, uint64_t place), void *arg);
+/* The whole document of the ticket in the path; above 200 with Location. */
+void ticket_show(struct call *, unsigned status);
 
 /* routes */
 void batch_post(struct call *);
+void ticket_put(struct call *);
 size_t batch_data(struct call *, const char *, size_t);
 void batch_end(struct call *);
 void batch_gone(struct call *, bool sent);

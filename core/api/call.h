@@ -15,7 +15,7 @@
 
 struct call;
 struct gzip;
-enum { ROUTE_BODY = 1,                         /* takes a batch: its body goes to `data` as it arrives */
+enum { ROUTE_BODY = 1,                         /* takes tickets: its body goes to `data` as it arrives, the type is for `start` to judge */
     ROUTE_SMALL = 2,                           /* takes a small JSON body or none: whole in c->body before `start` */
     ROUTE_TEXT = 4,                            /* answers text, not JSON */
     ROUTE_QUIET = 8,                           /* its access line is logged at debug */
@@ -139,6 +139,7 @@ bool call_venue_named(struct call *, struct mintd_str name);
 /* ---- small things for questions and answers */
 /* Prefer: changes *wait_ms if there is one that is heeded, and says which (Preference-Applied; left alone otherwise). */
 void call_prefer(struct call *, uint64_t *wait_ms, char ret_applied[CALL_PREFERENCE]);
+bool call_type_is(const char *content_type, const char *wanted);         /* parameters that change nothing are allowed */
 bool call_decode(struct call *, struct mintd_str *);       /* percent-decodes in place of the call; false: answered with 400 */
 enum { TIME_TEXT = 32 };
 bool time_text(int64_t ms, char ret[TIME_TEXT]);           /* 2026-01-02T03:04:05.678Z; false, and empty, for 0 */

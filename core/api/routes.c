@@ -8,6 +8,7 @@
 
 #define TICKET_FILTERS "venue event state from to chain collection limit cursor"
 #define BATCH_FNS batch_post, batch_data, batch_end, batch_gone, batch_drain
+#define PUT_FNS ticket_put, batch_data, batch_end, batch_gone, batch_drain
 #pragma GCC diagnostic ignored "-Wmissing-field-initializers"          /* most routes need but a start */
 const struct route api_routes[] = {
     /* ---- health and description */
@@ -18,8 +19,8 @@ const struct route api_routes[] = {
     { "GET",  "/openapi.json",             "openapi",       SCOPE_READ,  ROUTE_VENUE, NULL, openapi_get },
 
     /* ---- batches */
-    { "POST", "/admin/batch-mint",         "batch_mint",    SCOPE_MINT,  ROUTE_BODY | ROUTE_VENUE, NULL, BATCH_FNS },
-    { "POST", "/v1/batches",               "batch_create",  SCOPE_MINT,  ROUTE_BODY | ROUTE_VENUE, NULL, BATCH_FNS },
+    { "POST", "/admin/batch-mint",         "batch_mint",    SCOPE_MINT,  ROUTE_BODY | ROUTE_VENUE, "venue pipeline collection dry_run", BATCH_FNS },
+    { "POST", "/v1/batches",               "batch_create",  SCOPE_MINT,  ROUTE_BODY | ROUTE_VENUE, "venue pipeline collection dry_run", BATCH_FNS },
     { "GET",  "/v1/batches",               "batches",       SCOPE_READ,  ROUTE_LIST | ROUTE_ETAG | ROUTE_VENUE, "venue state from to limit cursor", batch_list },
     { "GET",  "/v1/batches/{}",            "batch",         SCOPE_READ,  ROUTE_ETAG | ROUTE_VENUE, "verbose", batch_get },
     { "GET",  "/v1/batches/{}/tickets",    "batch_tickets", SCOPE_READ,  ROUTE_LIST | ROUTE_ETAG | ROUTE_VENUE, "state limit cursor", batch_tickets },
@@ -31,6 +32,7 @@ const struct route api_routes[] = {
     { "GET",  "/v1/tickets",               "tickets",       SCOPE_READ,  ROUTE_LIST | ROUTE_ETAG | ROUTE_VENUE, TICKET_FILTERS, ticket_list },
     { "GET",  "/admin/mints/{}",           "mint",          SCOPE_READ,  ROUTE_ETAG | ROUTE_VENUE, NULL, ticket_by_id },
     { "GET",  "/v1/tickets/{}",            "ticket_any",    SCOPE_READ,  ROUTE_ETAG | ROUTE_VENUE, NULL, ticket_by_id },
+    { "PUT",  "/v1/venues/{}/tickets/{}",  "ticket_put",    SCOPE_MINT,  ROUTE_BODY | ROUTE_PLACE, "dry_run", PUT_FNS },
     { "GET",  "/v1/venues/{}/tickets/{}",  "ticket",        SCOPE_READ,  ROUTE_ETAG | ROUTE_PLACE, NULL, ticket_by_venue },
 
     /* ---- reconciliation */

@@ -65,7 +65,7 @@ bool batch_reply_of(struct call *c, const struct pipe_result *r, const char *pre
 
 /* ---- tickets with other content */
 
-void batch_conflict(struct call *c, const struct pipe_result *r)
+void batch_conflict(struct call *c, const struct pipe_result *r, uint64_t (*line_of)(void *, uint64_t), void *arg)
 {
     struct buf errors = { 0 }, detail = { 0 };
     char members[80];
@@ -73,7 +73,10 @@ void batch_conflict(struct call *c, const struct pipe_result *r)
     for (; shown < n && shown < 100; shown++) {
         const struct pipe_conflict *k = &r->conflicts[shown];
         buf_printf(&errors, "%s{\"pointer\":\"/tickets/%" PRIu64 "\",\"code\":\"ticket.exists\",\"detail\":\"batch %" PRIu64
-                   " has it with %s\",\"ticketId\":", shown ? "," : "", k->place, k->request, k->what);
+                   " has it with %s", shown ? "," : "", k->place, k->request, k->what);
+        uint64_t line = line_of ? line_of(arg, k->place) : 0;
+        if (line) buf_printf(&errors, " (line %" PRIu64 ")", line);
+        buf_puts(&errors, "\",\"ticketId\":");
         buf_json(&errors, k->ticket);
         buf_printf(&errors, ",\"batchId\":\"%" PRIu64 "\"}", k->request);
     }

@@ -7,6 +7,7 @@
 enum { PLACES = 24 };                          /* chunks followed back: more re-chunkings than any retry budget makes */
 
 struct history {
+    unsigned status;
     struct mintd_str venue;
     const struct mintd_db_item *item;
     const struct mintd_db_request *request;
@@ -188,7 +189,8 @@ static void on_events(struct call *c, const struct mintd_res *res)
     buf_puts(&b, "]");
     put_events(&b, h, res);
     buf_puts(&b, "}\n");
-    call_json(c, 200, &b, NULL);
+    const struct http_header place[] = { { "Location", c->http ? c->http->path : "" }, { NULL, NULL } };
+    call_json(c, h->status, &b, h->status == 200 ? NULL : place);
 }
 
 /* ---- the reads, in order */
@@ -265,9 +267,11 @@ static void follow(struct call *c, const struct mintd_db_item *item)
 
 static bool begin(struct call *c)
 {
-    c->load = arena_alloc(c->mem, sizeof(struct history));
-    if (!c->load) call_memory(c);
-    return c->load;
+    struct history *h = arena_alloc(c->mem, sizeof *h);
+    c->load = h;
+    if (h) h->status = 200;
+    else call_memory(c);
+    return h;
 }
 
 static void unknown(struct call *c)
@@ -292,10 +296,14 @@ static void on_venue(struct call *c, const struct mintd_res *res)
     call_query(c, &(struct mintd_query){ .kind = MINTD_DB_ITEM, .venue = venue->id, .names = VEC(&c->param[1], 1) }, 0, on_item);
 }
 
-void ticket_by_venue(struct call *c)
+void ticket_show(struct call *c, unsigned status)
 {
-    if (begin(c)) call_query(c, &(struct mintd_query){ .kind = MINTD_DB_VENUE, .names = VEC(&c->param[0], 1) }, 0, on_venue);
+    if (!begin(c)) return;
+    ((struct history *)c->load)->status = status;
+    call_query(c, &(struct mintd_query){ .kind = MINTD_DB_VENUE, .names = VEC(&c->param[0], 1) }, 0, on_venue);
 }
+
+void ticket_by_venue(struct call *c) { ticket_show(c, 200); }
 
 /* ---- GET /admin/mints/{ticketId} */
 

@@ -247,9 +247,7 @@ int pipe_intake_open(struct pipe *p, const struct pipe_open *o, pipe_intake_fn *
         in->result.msg = why.n ? intake_keep(in, buf_view(&why)) : S("the chain of this pipeline does not answer yet");
         in->result.code = S("pipe.not_ready");
         intake_verdict(in, PIPE_BUSY, 0);
-    } else {
-        intake_proceed(in);
-    }
+    }                                                      /* nothing is written before a slab is full or the body is whole: a bad one leaves no trace */
     buf_free(&why);
     return 0;
 }

@@ -115,9 +115,9 @@ static void test_refusals(void **state)
     (void)state;
     static const struct { const char *text, *wanted; } rows[] = {
         { "", "400 body.empty : the request has no body" },
-        { "[]", "400 json.syntax : the body must be one JSON object (byte 0)" },
-        { "null", "400 json.syntax : the body must be one JSON object (byte 0)" },
-        { "\xef\xbb\xbf{}", "400 json.syntax : the body must be one JSON object (byte 0)" },
+        { "[]", "422 field.required venue: a body of this kind needs the query parameter venue" },
+        { "null", "400 json.syntax : the body must be one JSON object, or an array of tickets (byte 0)" },
+        { "\xef\xbb\xbf{}", "400 json.syntax : the body must be one JSON object, or an array of tickets (byte 0)" },
         { "{", "400 json.syntax : the body ends too early (byte 1)" },
         { "{}", "422 field.required /venueId: is missing" },
         { "{\"venueId\":\"v\"}", "422 field.required /tickets: is missing" },
