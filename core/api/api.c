@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <sys/resource.h>
 #include "api/api.h"
+#include "api/hub.h"
 #include "api/serve.h"
 #include "api/shown.h"
 #include "base/file.h"
@@ -85,7 +86,9 @@ int api_new(struct loop *loop, struct conf *conf, struct pipe *pipe, struct buf 
     api->keys = keys_new(loop, pipe);
     api->balance = balance_new(loop, pipe, conf);
     api->began_us = loop_now_us(loop);
-    int rc = api->stats && api->shown && api->keys && api->reconciler && api->balance ? auth_load(&api->auth, loop, conf, err) : -ENOMEM;
+    api->hub = hub_new(api);
+    bool made = api->stats && api->shown && api->keys && api->reconciler && api->balance && api->hub;
+    int rc = made ? auth_load(&api->auth, loop, conf, err) : -ENOMEM;
     if (!rc) rc = bind_all(api, err);
     if (rc) {
         api_free(api);
@@ -157,6 +160,7 @@ void api_drain(struct api *api, loop_fn *fn, void *arg)
     stats_stop(api->stats);
     keys_stop(api->keys);
     balance_stop(api->balance);
+    hub_stop(api->hub);
     api->drained_arg = arg;
     LIST_EACH(it, &api->calls) {
         struct call *c = LIST_OF(it, struct call, link);
@@ -174,6 +178,7 @@ static void release(struct api *api)
     stats_free(api->stats);
     shown_free(api->shown);
     keys_free(api->keys);
+    hub_free(api->hub);
     access_free(&api->access);
     balance_free(api->balance);
     auth_free(&api->auth);
@@ -197,6 +202,7 @@ struct api *api_free(struct api *api)
     if (api->keys) keys_stop(api->keys);
     api->reconciler = reconciler_free(api->reconciler);
     if (api->balance) balance_stop(api->balance);
+    hub_stop(api->hub);
     httpd_free(api->tcp);
     httpd_free(api->local);
     api->tcp = api->local = NULL;

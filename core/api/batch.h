@@ -51,6 +51,8 @@ void ticket_list(struct call *);
 void mint_list(struct call *);
 void batch_cancel(struct call *);
 void batch_retry(struct call *);
+void batch_events(struct call *);
+void event_list(struct call *);
 void ticket_by_venue(struct call *);
 void ticket_by_id(struct call *);
 void health_live(struct call *);

@@ -54,6 +54,7 @@ struct api {
     struct stats *stats;
     struct reconciler *reconciler;             /* NULL once nothing may begin any more */
     struct shown *shown;
+    struct hub *hub;                           /* who listens to events */
     struct access access;
     struct api_hooks hooks;
     int64_t clock_us;                          /* wall clock less monotonic, at the start */

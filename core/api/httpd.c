@@ -25,7 +25,7 @@
 #include "base/log.h"
 
 enum { BACKLOG = 512, ACCEPT_BURST = 64, ACCEPT_PAUSE_MS = 200, POOL = 32 * 1024, SWEEP_MS = 250, SWEEP_PART = 16, SWEEP_MIN = 256,
-    PIECE = 4096 };
+    PIECE = 4096, LISTENER_ROOM = 32 * 1024 };
 
 struct conn {                                  /* one connection, hung to the library's socket context */
     struct list link;
@@ -601,6 +601,8 @@ void http_begin(struct http_req *pub, unsigned status, const struct http_header 
     if (ok && !strcmp(pub->method, "HEAD"))
         ok = MHD_set_response_options(q->answer, MHD_RF_HTTP_1_0_COMPATIBLE_STRICT, MHD_RO_END) == MHD_YES;
     q->failed = !ok;
+    int room = LISTENER_ROOM;
+    if (listens) setsockopt(q->conn->fd, SOL_SOCKET, SO_SNDBUF, &room, sizeof room);       /* many listen, and the kernel's share is memory too */
     /* who vanished without an end takes nothing of what it is sent */
     if (!q->conn->h->unix_path) setsockopt(q->conn->fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &patience, sizeof patience);
     unsuspend(q);

@@ -24,6 +24,7 @@ const struct route api_routes[] = {
     { "GET",  "/v1/batches",               "batches",       SCOPE_READ,  ROUTE_LIST | ROUTE_ETAG | ROUTE_VENUE, "venue state from to limit cursor", batch_list },
     { "GET",  "/v1/batches/{}",            "batch",         SCOPE_READ,  ROUTE_ETAG | ROUTE_VENUE, "verbose", batch_get },
     { "GET",  "/v1/batches/{}/tickets",    "batch_tickets", SCOPE_READ,  ROUTE_LIST | ROUTE_ETAG | ROUTE_VENUE, "state limit cursor", batch_tickets },
+    { "GET",  "/v1/batches/{}/events",     "batch_events",  SCOPE_READ,  ROUTE_LIST | ROUTE_EVENTS | ROUTE_VENUE, "limit cursor", batch_events },
     { "POST", "/v1/batches/{}/cancel",     "batch_cancel",  SCOPE_MINT,  ROUTE_VENUE, NULL, batch_cancel },
     { "POST", "/v1/batches/{}/retry",      "batch_retry",   SCOPE_MINT,  ROUTE_VENUE, NULL, batch_retry },
 
@@ -40,6 +41,9 @@ const struct route api_routes[] = {
     { "GET",  "/admin/reconcile/{}/history", "reconcile_history", SCOPE_READ, ROUTE_PLACE, "limit cursor", history_by_path },
     { "POST", "/v1/reconciliations",       "reconciliation", SCOPE_ADMIN, ROUTE_SMALL | ROUTE_VENUE, NULL, reconcile_by_body, NULL, NULL, reconcile_gone },
     { "GET",  "/v1/reconciliations",       "reconciliations", SCOPE_READ, ROUTE_VENUE, "venue limit cursor", history_by_query },
+
+    /* ---- events */
+    { "GET",  "/v1/events",                "events",        SCOPE_READ,  ROUTE_LIST | ROUTE_EVENTS | ROUTE_VENUE, "venue kind limit cursor", event_list },
 
     /* ---- the daemon itself */
     { "GET",  "/v1/config",                "config",        SCOPE_ADMIN, 0, NULL, control_config },

@@ -315,6 +315,8 @@ static void fill_api(struct filler *f)
     a->max_items = small(o, "max_items");
     a->max_connections = small(o, "max_connections");
     a->max_connections_per_ip = small(o, "max_connections_per_ip");
+    a->max_streams = (uint32_t)number(o, "max_streams");
+    a->heartbeat_ms = number(o, "sse_heartbeat");
     a->header_ms = number(o, "header_timeout");
     a->idle_ms = number(o, "idle_timeout");
     if (o && a->max_ticket > a->max_body) conf_opt_error(o, "max_ticket", "is larger than max_body", f->errs);

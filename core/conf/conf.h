@@ -90,6 +90,7 @@ struct conf_api {
     uint32_t sync_items; int64_t wait_ms;        /* larger batches, longer waits: 202 */
     int64_t  max_body, max_ticket; uint32_t max_items;       /* bytes, bytes of one ticket, tickets per request */
     uint32_t max_connections, max_connections_per_ip; int64_t header_ms, idle_ms;
+    uint32_t max_streams; int64_t heartbeat_ms;  /* listeners of events; a sign of life to each this often */
     const struct net *allow, *proxies; uint32_t n_allow, n_proxies;      /* who may ask, 0: everyone; who is believed about others */
     struct conf_rate rate_read, rate_mint, rate_admin, rate_wrong;       /* per key or address; wrong: keys that are not valid, per address */
 };

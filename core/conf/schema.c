@@ -53,6 +53,8 @@ static const struct mintd_opt api[] = {
     { "rate_mint", "str", "60000/1m", NULL, "requests that mint, for each key or address", 0, 0, 0 },
     { "rate_admin", "str", "6000/1m", NULL, "requests that administer, for each key or address", 0, 0, 0 },
     { "rate_wrong", "str", "60/1m", NULL, "keys that are not valid, from each address; behind it no key of that address is looked at", 0, 0, 0 },
+    { "max_streams", "int", "128", NULL, "listeners of events at once, all together", 0, 65535, 0 },
+    { "sse_heartbeat", "duration", "15s", NULL, "a sign of life to each listener of events this often", 100, HOUR, 0 },
     { "header_timeout", "duration", "10s", NULL, "a request's head must be complete by then", 100, 10 * MINUTE, 0 },
     { "idle_timeout", "duration", "60s", NULL, "a connection that is silent for so long is closed", SECOND, HOUR, 0 },
 };

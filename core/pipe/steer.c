@@ -182,6 +182,7 @@ static void cancel_one(struct steer *s, const struct mintd_db_chunk *c)
     struct mintd_db_chunk *row = GROUP_ROW(g, MINTD_DB_CHUNK, mintd_db_chunk);
     if (row) *row = (struct mintd_db_chunk){ .id = c->id, .kind = c->kind, .from = c->state, .state = MINTD_ST_CANCELLED,
         .attempt_no = c->attempt_no, .slug = S("pipe.cancelled"), .msg = S("cancelled on request") };
+    if (row) book_event(g, group_mem(g), "chunk.cancelled", c->venue, 0, S("{\"code\":\"pipe.cancelled\",\"reason\":\"cancelled on request\"}"));
     book_add(s->p, g, BOOK_URGENT);
 }
 
@@ -199,6 +200,7 @@ static void retry_one(struct steer *s, const struct mintd_db_chunk *c)
             .state = c->kind == MINTD_MINT ? MINTD_ST_ACCEPTED : MINTD_ST_UPLOADED };
         for (uint32_t i = 0; i < c->items.n; i++)
             moves[i] = (struct mintd_db_member){ .item = items[i].id, .from_chunk = c->id, .to_chunk = 1, .pos = i, .kind = c->kind };
+        book_event(g, group_mem(g), "chunk.retried", c->venue, 0, arena_printf(group_mem(g), "{\"tickets\":%u}", c->items.n));
     }
     book_add(s->p, g, BOOK_URGENT);
 }

@@ -662,6 +662,7 @@ def no_data(world, route):
 # How each route that keeps to the venue of the key by itself is asked for another one.
 RECIPES = {
     "openapi": no_data, "batch_mint": by_body, "batch_create": by_body, "batches": as_list, "batch": by_batch, "batch_tickets": by_batch,
+    "batch_events": by_batch, "events": as_list,
     "batch_cancel": by_batch, "batch_retry": by_batch, "mints": as_list, "tickets": as_list, "mint": by_ticket, "ticket_any": by_ticket,
     "reconciliation": by_member, "reconciliations": reports, "dashboard": figures, "venues": own_only,
     "batch_estimate": estimates, "estimate": estimates,
