@@ -316,9 +316,9 @@ static void one_life(void **state)
     int r = flow_try(life[0], 7, &(struct flow_text){ .top = SLABS, .wrapped = faulty ? "store-sqlite" : NULL }, &f);
     if (r && !faulty) fail_msg("the second life could not start");
     for (int turn = 0; !r && !f->dead && turn < 2; turn++) {
-        bool ok = fine(POST(.n = 9, .key = "a")) & fine(POST(.from = 3, .n = 12, .key = turn ? NULL : "b"))
-                & fine(POST(.from = 10, .n = 16, .streamed = true, .key = turn ? NULL : "c"));
-        if (!faulty) assert_true(ok);
+        bool first = fine(POST(.n = 9, .key = "a")), second = fine(POST(.from = 3, .n = 12, .key = turn ? NULL : "b"));
+        bool third = fine(POST(.from = 10, .n = 16, .streamed = true, .key = turn ? NULL : "c"));
+        if (!faulty) assert_true(first && second && third);
     }
     if (!r) flow_until(f, flow_all_settled, HOUR);
     if (faulty) flow_run(f, 300000);                       /* an answer that comes far too late comes by then */
