@@ -19,7 +19,13 @@ void caches_list(struct call *c, struct caches *cs)
     }
 }
 
-struct state { struct gather gather; struct caches caches; struct mintd_cache_stats before; struct mintd_vec keys; bool prefixes; uint32_t left; };
+struct state {
+    struct gather gather;
+    struct caches caches;
+    struct mintd_cache_stats before;
+    struct mintd_vec keys; bool prefixes;      /* what is taken out */
+    uint32_t left;                             /* caches that did not confirm yet */
+};
 
 static void take_stats(struct cache_seen *seen, const struct plug_reply *r)
 {
@@ -71,7 +77,8 @@ struct mintd_cache_stats caches_sum(const struct caches *cs)
 
 static void put_stats(struct buf *b, bool connected, const struct mintd_cache_stats *s)
 {
-    buf_printf(b, "\"connected\":%s,\"hits\":%" PRIu64 ",\"misses\":%" PRIu64 ",\"hitRate\":", connected ? "true" : "false", s->hits, s->misses);
+    buf_printf(b, "\"connected\":%s,\"hits\":%" PRIu64 ",\"misses\":%" PRIu64 ",\"hitRate\":", connected ? "true" : "false", s->hits,
+               s->misses);
     ratio_put(b, s->hits * 100, s->hits + s->misses, 2);
     buf_printf(b, ",\"keyCount\":%" PRIu64 ",\"memoryBytes\":%" PRIu64, s->keys, s->bytes);
 }
@@ -127,7 +134,8 @@ static void answer_deleted(struct call *c)
     const struct state *s = c->state;
     struct mintd_cache_stats now = caches_sum(&s->caches);
     struct buf b = { 0 };
-    buf_printf(&b, "{\"success\":true,\"message\":\"%s\",\"enabled\":%s", s->prefixes ? "Cache cleared" : "Cache entries of the ticket removed",
+    buf_printf(&b, "{\"success\":true,\"message\":\"%s\",\"enabled\":%s",
+               s->prefixes ? "Cache cleared" : "Cache entries of the ticket removed",
                s->caches.n ? "true" : "false");
     if (!s->prefixes) json_str(&b, "ticketId", c->param[0]);
     if (caches_connected(&s->caches) || !s->caches.n)
@@ -251,5 +259,5 @@ static void on_items(struct call *c, const struct mintd_res *res)
 
 void cache_forget(struct call *c)
 {
-    call_query(c, &(struct mintd_query){ .kind = MINTD_DB_ITEM, .names = VEC(&c->param[0], 1) }, 0, on_items);
+    call_query(c, &(struct mintd_query){ .kind = MINTD_DB_ITEM, .venue = call_venue(c), .names = VEC(&c->param[0], 1) }, 0, on_items);
 }

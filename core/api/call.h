@@ -141,6 +141,7 @@ bool call_venue_named(struct call *, struct mintd_str name);
 /* Prefer: changes *wait_ms if there is one that is heeded, and says which (Preference-Applied; left alone otherwise). */
 void call_prefer(struct call *, uint64_t *wait_ms, char ret_applied[CALL_PREFERENCE]);
 bool call_type_is(const char *content_type, const char *wanted);         /* parameters that change nothing are allowed */
+bool call_idem_key(struct call *, struct mintd_str *ret);  /* Idempotency-Key, copied; false: answered with 400 */
 bool call_decode(struct call *, struct mintd_str *);       /* percent-decodes in place of the call; false: answered with 400 */
 enum { TIME_TEXT = 32 };
 bool time_text(int64_t ms, char ret[TIME_TEXT]);           /* 2026-01-02T03:04:05.678Z; false, and empty, for 0 */

@@ -60,7 +60,8 @@ static void answer(struct call *c, const struct mintd_res *venues)
     const struct mintd_db_item *it = r->items->rows.p;
     struct figures f = figures_of(r->counts);
     struct buf b = { 0 };
-    buf_printf(&b, "{\"totalMints\":%" PRIu64 ",\"pendingMints\":%" PRIu64 ",\"failedMints\":%" PRIu64 ",\"recentMints\":[", f.total, f.pending,
+    buf_printf(&b, "{\"totalMints\":%" PRIu64 ",\"pendingMints\":%" PRIu64 ",\"failedMints\":%" PRIu64 ",\"recentMints\":[", f.total,
+               f.pending,
                f.failed);
     for (uint32_t i = 0; i < r->items->rows.n; i++) {
         if (i) buf_puts(&b, ",");

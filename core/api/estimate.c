@@ -73,7 +73,8 @@ static void put_estimate(struct buf *b, const struct asked *a, const struct esti
         buf_puts(b, ",\"estimatedUSD\":");
         amount_put(b, e->usd_micros, 6);
     }
-    buf_printf(b, ",\"transactions\":%" PRIu64 ",\"deliveries\":%" PRIu64 ",\"newCollection\":%s,\"breakdown\":[", e->transactions, e->deliveries,
+    buf_printf(b, ",\"transactions\":%" PRIu64 ",\"deliveries\":%" PRIu64 ",\"newCollection\":%s,\"breakdown\":[", e->transactions,
+               e->deliveries,
                e->fresh ? "true" : "false");
     for (uint32_t i = 0; i < e->n_lines; i++) {
         if (i) buf_puts(b, ",");
@@ -137,7 +138,8 @@ static void on_venue(struct call *c, const struct mintd_res *res)
     struct asked *a = c->load;
     const struct mintd_db_venue *v = res->rows.p;
     if (!res->rows.n) start(c);
-    else call_query(c, &(struct mintd_query){ .kind = MINTD_DB_COLLECTION, .venue = v->id, .names = VEC(&a->collection, 1) }, 0, on_collections);
+    else call_query(c, &(struct mintd_query){ .kind = MINTD_DB_COLLECTION, .venue = v->id, .names = VEC(&a->collection, 1) }, 0,
+                    on_collections);
 }
 
 static bool keep_to_venue(struct call *c, struct mintd_str *venue)
@@ -157,7 +159,8 @@ void estimate_get(struct call *c)
     if (!take_count(c, &a->ask.count) || !take_text(c, "pipeline", &a->ask.pipeline) || !take_text(c, "venue", &a->ask.venue)
         || !take_text(c, "collection", &a->collection) || !keep_to_venue(c, &a->ask.venue) || !take_pipeline(c, a))
         return;
-    if (!a->collection.n && !pipe_example(c->api->pipe, a->ask.pipeline, a->ask.venue, c->mem, &example)) a->collection = example.collection;
+    if (!a->collection.n && !pipe_example(c->api->pipe, a->ask.pipeline, a->ask.venue, c->mem, &example))
+        a->collection = example.collection;
     if (a->ask.venue.n) call_query(c, &(struct mintd_query){ .kind = MINTD_DB_VENUE, .names = VEC(&a->ask.venue, 1) }, 0, on_venue);
     else start(c);
 }

@@ -40,8 +40,8 @@ static void on_answer(void *arg, struct plug_reply *r)
     call_unref(c);
 }
 
-void gather_ask(struct call *c, struct plug_inst *inst, uint32_t op, uint32_t flags, const void *op_arg, struct mintd_vec rows, struct arena *mem,
-                gather_fn *take, uint32_t i)
+void gather_ask(struct call *c, struct plug_inst *inst, uint32_t op, uint32_t flags, const void *op_arg, struct mintd_vec rows,
+                struct arena *mem, gather_fn *take, uint32_t i)
 {
     struct gather *g = c->state;
     struct asking *a = mem ? arena_alloc(c->mem, sizeof *a) : NULL;

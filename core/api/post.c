@@ -8,24 +8,7 @@
 #include "api/post.h"
 #include "base/crash.h"
 
-enum { KEY_MAX = 255 };
-
 /* ---- headers */
-
-static bool take_key(struct call *c, struct post *p)
-{
-    unsigned n = 0;
-    const char *key = http_header(c->http, "idempotency-key", &n);
-    if (!n) return true;
-    p->key = str_of(key);
-    bool ok = n == 1 && p->key.n && p->key.n <= KEY_MAX && key[0] != '~';
-    for (size_t i = 0; ok && i < p->key.n; i++) ok = key[i] > 0x20 && key[i] < 0x7f;
-    if (!ok)
-        call_problem(c, &(struct problem){ .status = 400, .code = "idempotency.key" },
-                     "Idempotency-Key must be one value of 1 to 255 visible ASCII characters that does not begin with ~");
-    p->key = arena_str(c->mem, p->key);
-    return ok;
-}
 
 static const char *const packings[] = { "gzip", "x-gzip" };
 
@@ -250,7 +233,7 @@ static struct post *begin(struct call *c, enum body_format format)
 void batch_post(struct call *c)
 {
     struct post *p = begin(c, BODY_JSON);
-    if (!p || !take_format(c, p) || !take_packing(c, p) || !take_query(c, p) || !take_key(c, p)) return;
+    if (!p || !take_format(c, p) || !take_packing(c, p) || !take_query(c, p) || !call_idem_key(c, &p->key)) return;
     /* what a packed body unpacks to is not known beforehand */
     p->streamed = c->http->chunked || p->gunzip || c->http->length > (uint64_t)c->api->conf->intake_memory;
     post_open(c);

@@ -1,10 +1,10 @@
-/* The header Prefer (RFC 7240): how long a caller wants to wait. Pure but for the header. Loop thread. */
+/* Headers of requests that make something: Prefer (RFC 7240), how long a caller wants to wait; Idempotency-Key. Loop thread. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <strings.h>
 #include "api/call.h"
 
-enum { WAIT_MAX_S = 600 };
+enum { WAIT_MAX_S = 600, KEY_MAX = 255 };
 
 /* Unknown or unusable preferences are ignored. */
 void call_prefer(struct call *c, uint64_t *wait_ms, char ret_applied[CALL_PREFERENCE])
@@ -28,4 +28,19 @@ void call_prefer(struct call *c, uint64_t *wait_ms, char ret_applied[CALL_PREFER
         }
         s += strcspn(s, ",");
     }
+}
+
+bool call_idem_key(struct call *c, struct mintd_str *ret)
+{
+    unsigned n = 0;
+    const char *key = http_header(c->http, "idempotency-key", &n);
+    if (!n) return true;
+    struct mintd_str given = str_of(key);
+    bool ok = n == 1 && given.n && given.n <= KEY_MAX && key[0] != '~';
+    for (size_t i = 0; ok && i < given.n; i++) ok = key[i] > 0x20 && key[i] < 0x7f;
+    *ret = arena_str(c->mem, given);
+    if (ok) return ret->n || (call_memory(c), false);
+    call_problem(c, &(struct problem){ .status = 400, .code = "idempotency.key" },
+                 "Idempotency-Key must be one value of 1 to 255 visible ASCII characters that does not begin with ~");
+    return false;
 }

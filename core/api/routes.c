@@ -62,6 +62,9 @@ const struct route api_routes[] = {
     { "POST", "/v1/keys",                  "key_create",    SCOPE_ADMIN, ROUTE_SMALL, NULL, key_create },
     { "DELETE", "/v1/keys/{}",             "key_revoke",    SCOPE_ADMIN, 0, NULL, key_revoke },
 
+    /* ---- a collection with its items */
+    { "POST", "/api/v1/sag",               "sag",           SCOPE_MINT,  ROUTE_SMALL | ROUTE_VENUE, NULL, sag_post, NULL, NULL, sag_gone, sag_drain },
+
     /* ---- figures */
     { "GET",  "/admin/dashboard",          "dashboard",     SCOPE_READ,  ROUTE_ETAG | ROUTE_VENUE, NULL, dashboard_get },
     { "GET",  "/admin/stats/{}",           "venue_stats",   SCOPE_READ,  ROUTE_PLACE, NULL, venue_stats },
@@ -78,7 +81,7 @@ const struct route api_routes[] = {
     { "GET",    "/v1/cache",               "cache",         SCOPE_READ,  0, NULL, cache_stats, NULL, NULL, gather_gone },
     { "DELETE", "/admin/cache/clear",      "cache_clear",   SCOPE_ADMIN, 0, NULL, cache_clear, NULL, NULL, gather_gone },
     { "DELETE", "/v1/cache",               "cache_empty",   SCOPE_ADMIN, 0, NULL, cache_clear, NULL, NULL, gather_gone },
-    { "DELETE", "/admin/cache/{}",         "cache_remove",  SCOPE_ADMIN, 0, NULL, cache_forget, NULL, NULL, gather_gone },
-    { "DELETE", "/v1/cache/{}",            "cache_forget",  SCOPE_ADMIN, 0, NULL, cache_forget, NULL, NULL, gather_gone },
+    { "DELETE", "/admin/cache/{}",         "cache_remove",  SCOPE_ADMIN, ROUTE_VENUE, NULL, cache_forget, NULL, NULL, gather_gone },
+    { "DELETE", "/v1/cache/{}",            "cache_forget",  SCOPE_ADMIN, ROUTE_VENUE, NULL, cache_forget, NULL, NULL, gather_gone },
 };
 const size_t api_n_routes = ARRAY_LEN(api_routes);

@@ -282,7 +282,8 @@ static void ask_chain(struct balance *b)
     }
     for (uint32_t k = 0; k < b->round.n; k++) {
         const struct asked *a = &b->asked[b->round.first + k];
-        rows[k] = (struct mintd_key){ .role = arena_str(mem, str_of(b->wallets[b->round.first + k].role)), .ref = arena_str(mem, str_of(a->key)),
+        const struct wallet *w = &b->wallets[b->round.first + k];
+        rows[k] = (struct mintd_key){ .role = arena_str(mem, str_of(w->role)), .ref = arena_str(mem, str_of(a->key)),
                                       .pub = arena_str(mem, (struct mintd_str){ (const char *)a->pub, a->n_pub }) };
     }
     b->refs++;

@@ -5,7 +5,8 @@
 
 #include "ops/pace_run.h"
 
-enum { RUN_MAX = 32768, POLL_MIN = 10, POLL_MAX = 2000, REBROADCAST_DEFAULT = 4000, RESTING_MAX = 1024, WAVE_MAX = 64, PUT_DEFAULT_US = 1000,
+enum { RUN_MAX = 32768, POLL_MIN = 10, POLL_MAX = 2000, REBROADCAST_DEFAULT = 4000, RESTING_MAX = 1024, WAVE_MAX = 64,
+    PUT_DEFAULT_US = 1000,
        STAGE_MS = 12,                          /* claim, upload of the first, its commit */
        SEND_MS = 8, FINAL_MS = 6 };            /* prepare, sign, commit of the attempt; commit of the end */
 
@@ -141,7 +142,10 @@ static uint64_t earliest(struct run *r, uint64_t i, uint64_t t)
 {
     const struct pipe_view *v = r->ask->view;
     t = max_of(t, ready_at(r, i));
-    if (v->cf->mode == CONF_FIXED) return i && i % wave_size(v) == 0 ? max_of(t, r->start[i - 1] + r->settle + (uint64_t)v->cf->batch_delay_ms) : t;
+    if (v->cf->mode == CONF_FIXED) {
+        bool next_wave = i && i % wave_size(v) == 0;
+        return next_wave ? max_of(t, r->start[i - 1] + r->settle + (uint64_t)v->cf->batch_delay_ms) : t;
+    }
     if (i >= RESTING_MAX) t = max_of(t, r->start[i - RESTING_MAX] + r->settle);
     return window_room(r, i, t);
 }

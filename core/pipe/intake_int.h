@@ -5,7 +5,7 @@
 #include "pipe/meta.h"
 #include "pipe/pipe_int.h"
 
-enum { SLAB_ITEMS = 1000, SLAB_FIRST = 8, SLAB_FIRST_BYTES = 4096, SLABS_QUEUED = 2, RETRY_MS = 1000, TICKET_ID_MAX = 128, RECIPIENT_MAX = 128 };
+enum { SLAB_ITEMS = PIPE_SLAB_ITEMS, SLAB_FIRST = 8, SLAB_FIRST_BYTES = 4096, SLABS_QUEUED = 2, RETRY_MS = 1000, TICKET_ID_MAX = 128, RECIPIENT_MAX = 128 };
 enum { LIST_MAX = 100 };                     /* conflicts, batches and collections a verdict names */
 enum { NAMES_MAX = 10000 };                  /* ticket ids kept of a body that is only compared with an earlier one */
 enum { ROUNDS_MAX = 16, IDLE_MAX = 3 };      /* looks for known tickets in all; of those, without finding one */

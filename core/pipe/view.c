@@ -37,7 +37,8 @@ int pipe_example(struct pipe *p, struct mintd_str pipeline, struct mintd_str ven
 {
     const struct line *line = pipe_line(p, pipeline);
     struct pipe_ticket t = { .id = S("ticket-000001"), .event_id = S("event-1"), .user_id = S("user-1"),
-        .data = S("{\"eventName\":\"Concert\",\"eventDate\":\"2026-12-01\",\"venue\":\"Stadium\",\"tier\":\"VIP\",\"seatNumber\":\"A1\"}") };
+        .data = S("{\"eventName\":\"Concert\",\"eventDate\":\"2026-12-01\",\"venue\":\"Stadium\",\"tier\":\"VIP\","
+                  "\"seatNumber\":\"A1\"}") };
     struct mintd_str at = venue.n ? venue : S("venue-1");
     struct meta_ticket *m = NULL;
     struct meta_error err = { 0 };

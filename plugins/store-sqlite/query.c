@@ -143,6 +143,25 @@ static int list_chunks(struct call *c, const struct mintd_query *q, int64_t afte
     return take_ids(&s, ids);
 }
 
+/* The creations of a collection, each behind the dead one before it. */
+static int list_creations(struct call *c, const struct mintd_query *q, int64_t after, struct ids *ids)
+{
+    struct q s = q_open(c->db, SQL_CHUNK_CREATION);
+    q_int(&s, (int64_t)q->collection);
+    int r = q_row(&s);
+    while (r == 1) {
+        int64_t id = q_i64(&s, 0);
+        q_end(&s);
+        if (id > after) ids->p[ids->n++] = id;
+        if (ids->n == ids->max) return 0;
+        s = q_open(c->db, SQL_CHUNK_FOLLOW);
+        q_int(&s, id);
+        q_int(&s, MINTD_COLLECTION);
+        r = q_row(&s);
+    }
+    return r;
+}
+
 static int list_requests(struct call *c, const struct mintd_query *q, int64_t before, struct ids *ids)
 {
     bool timed = q->from_ms || q->to_ms;
@@ -159,7 +178,9 @@ static int list_ids(struct call *c, const struct mintd_query *q, int64_t after, 
 {
     switch (q->kind) {
     case MINTD_DB_ITEM:    return q->request ? list_items(c, q, after, ids) : bad(c, "a query of items names a request, ids or tickets");
-    case MINTD_DB_CHUNK:   return q->request || q->slot ? list_chunks(c, q, after, ids) : bad(c, "a query of chunks names a request, a slot or ids");
+    case MINTD_DB_CHUNK:
+        if (q->request || q->slot) return list_chunks(c, q, after, ids);
+        return q->collection ? list_creations(c, q, after, ids) : bad(c, "a query of chunks names a request, a slot, a collection or ids");
     case MINTD_DB_REQUEST: return list_requests(c, q, after, ids);
     default: break;
     }

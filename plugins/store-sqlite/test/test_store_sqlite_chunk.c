@@ -515,6 +515,17 @@ static void creations(void **state)
     assert_int_not_equal(second, first);
     assert_int_equal(get_chunk(&f, second)->parent, first);
     assert_int_equal(SQL_INT(&f, "SELECT count(*) FROM chunks WHERE kind = 1"), 2);
+    struct mintd_query both = { .kind = MINTD_DB_CHUNK, .collection = col, .max = 1 };
+    const struct fh_reply *page = ask(&f, both, 0);        /* the creations of a collection, in order, a page each */
+    assert_int_equal(page->res.rows.n, 1);
+    assert_int_equal(((const struct mintd_db_chunk *)page->res.rows.p)->id, first);
+    char cursor[32];
+    memcpy(cursor, page->res.next.p, page->res.next.n);
+    both.cursor = (struct mintd_str){ cursor, page->res.next.n };
+    page = ask(&f, both, 0);
+    assert_int_equal(((const struct mintd_db_chunk *)page->res.rows.p)->id, second);
+    assert_int_equal(page->res.next.n, 0);
+    assert_int_equal(ask(&f, (struct mintd_query){ .kind = MINTD_DB_CHUNK, .collection = col + 1000 }, 0)->res.rows.n, 0);
     HEAD(&f, COLLECTION, collection, .id = col, .from = MINTD_COL_NEW, .state = MINTD_COL_PARKED);
     HEAD(&f, COLLECTION, collection, .id = col, .from = MINTD_COL_PARKED, .state = MINTD_COL_NEW);
     commit(&f);
