@@ -647,6 +647,16 @@ def by_member(world, route):
     allowed(world.ask(route, body={"venueId": OWN}))
 
 
+def by_sag(world, route):
+    def sag(name, **more):
+        return {"sagName": name, "sagProperties": {"mintShare": 1}, **more}
+
+    refused(world.ask(route, body=sag("x", venueId=FOREIGN)))
+    refused(world.ask(route, body=sag("x", venueId="venue-nobody")))
+    for more in ({}, {"venueId": OWN}):
+        equal(allowed(world.ask(route, body=sag(f"own {len(more)}", **more))).json["data"]["sag"][0]["venueId"], OWN)
+
+
 def reports(world, route):
     for venue in (OWN, FOREIGN):
         allowed(ask(world.mintd, "/v1/reconciliations", "POST", key=world.mintd.key, body={"venueId": venue}))
@@ -665,7 +675,7 @@ RECIPES = {
     "batch_events": by_batch, "events": as_list,
     "batch_cancel": by_batch, "batch_retry": by_batch, "mints": as_list, "tickets": as_list, "mint": by_ticket, "ticket_any": by_ticket,
     "reconciliation": by_member, "reconciliations": reports, "dashboard": figures, "venues": own_only,
-    "batch_estimate": estimates, "estimate": estimates,
+    "batch_estimate": estimates, "estimate": estimates, "sag": by_sag, "cache_remove": by_ticket, "cache_forget": by_ticket,
 }
 
 
