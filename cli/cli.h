@@ -117,6 +117,8 @@ struct column {
     unsigned flags, drop;                      /* drop: goes first when there is no room, highest first; 0: stays */
 };
 void grid_print(struct cli *, const struct column *, size_t n, struct json_object *rows, bool head);
+/* Names in a column, texts wrapped beside them; below them where there is no room. */
+void pairs_put(struct cli *, struct buf *, struct json_object *rows, const char *name, const char *text);
 void card_row(struct cli *, struct buf *, const char *label, enum ink, const char *fmt, ...) __attribute__((format(printf, 5, 6)));
 void card_member(struct cli *, struct buf *, const char *label, struct json_object *doc, const char *path); /* skipped when absent */
 void card_time(struct cli *, struct buf *, const char *label, struct json_object *doc, const char *path);

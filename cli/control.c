@@ -41,11 +41,9 @@ int cmd_plugin_list(struct cli *c)
 
 static void put_named(struct cli *c, struct buf *b, struct json_object *rows, const char *title, const char *name, const char *help)
 {
-    for (size_t i = 0; i < doc_len(rows, ""); i++) {
-        struct json_object *row = doc_idx(rows, "", i);
-        if (!i) buf_printf(b, "\n%s%s%s\n", ink(c->color_out, INK_BOLD), title, ink(c->color_out, INK_NONE));
-        card_row(c, b, doc_str(row, name), INK_NONE, "%s", doc_str(row, help));
-    }
+    if (!doc_len(rows, "")) return;
+    buf_printf(b, "\n%s%s%s\n", ink(c->color_out, INK_BOLD), title, ink(c->color_out, INK_NONE));
+    pairs_put(c, b, rows, name, help);
 }
 
 static void plugin_info(struct cli *c, struct json_object *doc)
@@ -57,7 +55,7 @@ static void plugin_info(struct cli *c, struct json_object *doc)
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) card_member(c, &b, rows[i][0], doc, rows[i][1]);
     doc_flat(&facts, doc_at(doc, "instance.facts"), NULL);
     if (facts.n) card_row(c, &b, "facts", INK_NONE, "%s", buf_text(&facts));
-    put_named(c, &b, doc_at(doc, "instance.options"), "Settings", "name", "value");
+    put_named(c, &b, doc_at(doc, "options"), "Options", "name", "help");
     put_named(c, &b, doc_at(doc, "slugs"), "Reasons it may give", "slug", "help");
     out_buf(c, &b);
     buf_free(&facts);
@@ -289,7 +287,12 @@ static void doctor(struct cli *c, struct json_object *doc)
         struct json_object *k = doc_idx(doc, "checks", i);
         put_check(c, &b, doc_str(k, "verdict"), doc_str(k, "name"), doc_str(k, "detail"), doc_str(k, "advice"));
     }
-    put_check(c, &b, "ok", "mintctl", "version " MINTD_VERSION ", HTTP/1.1 over libcurl", "");
+    const char *version = doc_str(doc, "versions.mintd");
+    bool same = !*version || !strcmp(version, MINTD_VERSION);
+    struct buf own = { 0 };
+    buf_printf(&own, "version " MINTD_VERSION "%s%s, %s, through %s", same ? "" : " of a daemon ", same ? "" : version, link_library(), link_name(c));
+    put_check(c, &b, same ? "ok" : "warn", "mintctl", buf_text(&own), "install both from the same version");
+    buf_free(&own);
     out_buf(c, &b);
     say(c, "%s ok, %s warnings, %s failed; %s", doc_str(doc, "summary.ok"), doc_str(doc, "summary.warn"), doc_str(doc, "summary.fail"),
         buf_text(&versions));

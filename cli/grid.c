@@ -147,15 +147,46 @@ void grid_print(struct cli *c, const struct column *cols, size_t n, struct json_
     for (size_t i = 0, n_rows = doc_len(rows, ""); i < n_rows; i++) print_row(&g, doc_idx(rows, "", i));
 }
 
+/* ---- pairs */
+
+static unsigned widest(struct json_object *rows, const char *name)
+{
+    unsigned most = 0;
+    for (size_t i = 0; i < doc_len(rows, ""); i++) {
+        const char *text = doc_str(doc_idx(rows, "", i), name);
+        unsigned width = text_width(text, strlen(text));
+        if (width > most) most = width;
+    }
+    return most;
+}
+
+void pairs_put(struct cli *c, struct buf *b, struct json_object *rows, const char *name, const char *text)
+{
+    enum { INDENT = 4, ROOM = 20 };
+    unsigned col = widest(rows, name) + GAP;
+    bool below = c->width && col + ROOM > c->width;
+    for (size_t i = 0; i < doc_len(rows, ""); i++) {
+        const char *left = doc_str(doc_idx(rows, "", i), name), *right = doc_str(doc_idx(rows, "", i), text);
+        struct buf clean = { 0 };
+        unsigned have = text_width(left, strlen(left));
+        text_clean(b, left, strlen(left), false);
+        if (below) buf_printf(b, "\n%*s", INDENT, "");
+        else buf_printf(b, "%*s", (int)(col > have ? col - have : 1), "");
+        text_clean(&clean, right, strlen(right), true);
+        text_wrap(b, clean.p ? clean.p : "", clean.n, c->width, below ? INDENT : col);
+        buf_free(&clean);
+    }
+}
+
 /* ---- cards */
 
 static void put_value(struct cli *c, struct buf *b, const char *label, enum ink color, const struct buf *value)
 {
     enum { LABEL = 14 };
     buf_printf(b, "%s%-*s%s ", ink(c->color_out, INK_DIM), LABEL, label, ink(c->color_out, INK_NONE));
-    unsigned over = strlen(label) > LABEL ? (unsigned)strlen(label) - LABEL : 0;
+    if (strlen(label) > LABEL) buf_printf(b, "\n%*s", LABEL + 1, "");     /* a long one has a line of its own */
     buf_puts(b, ink(c->color_out && color, color));
-    text_wrap(b, value->p ? value->p : "", value->n, c->width ? c->width - over : 0, LABEL + 1);
+    text_wrap(b, value->p ? value->p : "", value->n, c->width, LABEL + 1);
     buf_puts(b, ink(c->color_out && color, INK_NONE));
 }
 

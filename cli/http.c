@@ -57,6 +57,15 @@ const char *buf_text(struct buf *b)
 
 const char *link_name(const struct cli *c) { return c->link->socket ? c->link->socket : c->link->server; }
 
+const char *link_library(void)
+{
+    static char text[128];
+    const curl_version_info_data *curl = curl_version_info(CURLVERSION_NOW);
+    /* below 8 its HTTP/2 is not to be relied on; one connection at a time gains nothing from it anyway */
+    snprintf(text, sizeof text, "libcurl %s, HTTP/1.1 alone", curl->version);
+    return text;
+}
+
 static bool is_loopback(const char *url)
 {
     static const char *const hosts[] = { "http://127.", "http://localhost", "http://[::1]" };

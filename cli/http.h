@@ -28,6 +28,7 @@ struct ask {
 
 int  link_open(struct cli *);                  /* 0 or an exit code */
 void link_close(struct cli *);
+const char *link_library(void);                            /* "libcurl 7.88.1, HTTP/1.1 alone", for doctor */
 const char *link_name(const struct cli *);     /* the socket or the URL, for messages */
 
 /* Answers of any status are 0; else an exit code with a line in why. Never retries. */
