@@ -5,7 +5,7 @@
 /* What stands behind an option or a command in completion: words, files, or nothing known. */
 static const struct { const char *name, *words; } values[] = {
     { "output", "table json csv" }, { "format", "json array ndjson csv" }, { "scope", "read mint admin" },
-    { "state", "accepted running completed partial failed cancelled minted quarantined" }, { "completion", "bash zsh fish" },
+    { "state", "accepted running completed partial failed cancelled uploading uploaded signed landed minted quarantined" }, { "completion", "bash zsh fish" },
     { "log", "error warn info debug" } };
 
 static const char *words_of(const char *name)
@@ -269,8 +269,8 @@ static void fish(void)
         if (cli_options[i].letter) printf("-%c ", cli_options[i].letter);
     }
     puts("\n                set skip 1\n            case '-*'\n            case '*'\n                echo $word\n        end\n    end\nend\n"
-         "function __mintctl_is\n    test (string join ' ' (__mintctl_words)) = \"$argv[1]\"\nend\n"
-         "function __mintctl_at\n    string match -q -- \"$argv[1]*\" (string join ' ' (__mintctl_words))\nend\ncomplete -c mintctl -f");
+         "function __mintctl_is\n    set -l words (__mintctl_words)\n    test \"$words\" = \"$argv[1]\"\nend\n"
+         "function __mintctl_at\n    set -l words (__mintctl_words)\n    string match -q -- \"$argv[1]*\" \"$words\"\nend\ncomplete -c mintctl -f");
     for (size_t at = 0; first_word(&at, word);)
         if (!command_find(str_of(word))) printf("complete -c mintctl -n '__mintctl_is \"\"' -a %s\n", word);
     for (size_t i = 0; i < cli_n_commands; i++) fish_command(&cli_commands[i]);

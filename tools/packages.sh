@@ -9,7 +9,7 @@ packages_build=(
     libcmocka-dev python3 scdoc
 )
 # shellcheck disable=SC2034
-packages_test=(g++ clang-14 binutils util-linux strace prometheus curl sqlite3 mandoc man-db tmux)
+packages_test=(g++ clang-14 binutils util-linux strace prometheus curl sqlite3 mandoc man-db tmux zsh fish)
 # For the linter of core/api/openapi.json. Not where there is an npm from elsewhere: Debian's stands against its packages.
 command -v npm >/dev/null || packages_test+=(nodejs npm)
 

@@ -1086,8 +1086,29 @@ def shells_complete_what_the_table_has(folder):
             text = file.read()
         for option in {option for command in table["commands"] for option in command["options"]}:
             check(re.search(rf"--{option}:|-l {option} ", text), shell, option)
-        if shutil.which(shell):
-            subprocess.run([*check_words, script], check=True, capture_output=True)
+        if not shutil.which(shell):
+            skip(f"{shell} is not installed", peer=True)
+        subprocess.run([*check_words, script], check=True, capture_output=True)
+    offers_of_fish(folder)
+    offers_of_zsh(folder)
+
+
+def offers_of_fish(folder):
+    for line, wanted in (("mintctl batch ", {"list", "show", "cancel", "retry"}), ("mintctl --socket x key ", {"new", "list", "revoke"}),
+                         ("mintctl watch --tim", {"--timeout"}), ("mintctl -o ", {"table", "json", "csv"})):
+        done = subprocess.run(["fish", "--no-config", "-c", f"source {folder}/mintctl.fish; complete -C '{line}'"], capture_output=True, text=True, check=True,
+                              env=environment(HOME=folder))
+        equal((done.stderr, {row.split("\t")[0] for row in done.stdout.splitlines()}), ("", wanted), line)
+
+
+def offers_of_zsh(folder):
+    with Screen(folder, 100, 30, environment(HOME=folder)) as screen:
+        screen.type("zsh -f")
+        screen.type(f"PS1='> '; autoload -Uz compinit; compinit -u -d {folder}/dump; source {folder}/mintctl.zsh; clear")
+        screen.wait(r"^> *$")
+        screen.run("send-keys", "-l", "mintctl batch ")
+        screen.keys("Tab")
+        screen.wait(r"\ncancel +-- cancel what is not signed yet\nlist +-- batches, newest first\nretry +-- .*\nshow +-- ")
 
 
 if __name__ == "__main__":
