@@ -128,8 +128,16 @@ static int look_first(struct cli *c, struct reply *ret)
     return rc;
 }
 
+static const char *how_many(struct json_object *doc, const char *what, char text[64])
+{
+    int64_t n = doc_int(doc, "tickets");
+    snprintf(text, 64, "%lld ticket%s %s", (long long)n, n == 1 ? "" : "s", what);
+    return text;
+}
+
 int cmd_batch_cancel(struct cli *c)
 {
+    char text[64];
     struct reply r;
     int rc = look_first(c, &r);
     if (rc) return rc;
@@ -139,13 +147,14 @@ int cmd_batch_cancel(struct cli *c)
     if (rc) return rc;
     rc = steer(c, "cancel", &r);
     if (!rc && c->format == FORMAT_JSON) out_json(c, r.doc);
-    else if (!rc) printf("%lld tickets cancelled\n", (long long)doc_int(r.doc, "tickets"));
+    else if (!rc) printf("%s\n", how_many(r.doc, "cancelled", text));
     reply_free(&r);
     return rc;
 }
 
 int cmd_batch_retry(struct cli *c)
 {
+    char text[64];
     struct reply r;
     int rc = look_first(c, &r);
     if (rc) return rc;
@@ -157,8 +166,8 @@ int cmd_batch_retry(struct cli *c)
     int64_t n = rc ? 0 : doc_int(r.doc, "tickets");
     bool ends = rc || !n || cli_has(c, OPT_NO_WAIT);
     if (!rc && ends && c->format == FORMAT_JSON) out_json(c, r.doc);
-    else if (!rc && ends) printf("%lld tickets are tried again\n", (long long)n);
-    else if (!rc) say(c, "%lld tickets are tried again", (long long)n);
+    else if (!rc && ends) printf("%s\n", how_many(r.doc, "tried again", text));
+    else if (!rc) say(c, "%s", how_many(r.doc, "tried again", text));
     reply_free(&r);
     return ends ? rc : batch_watch(c, c->arg[0], true);
 }

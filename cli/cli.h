@@ -98,6 +98,8 @@ void out_buf(struct cli *, struct buf *);                  /* to stdout, and fre
 
 /* ---- text (text.c) */
 
+const char *buf_text(struct buf *);                        /* its content with a NUL behind it, "" when memory ran out */
+
 void text_clean(struct buf *, const char *p, size_t n, bool newlines);     /* control and direction characters become U+FFFD or ? */
 void text_clean_json(struct buf *, const char *json);      /* the same inside serialised JSON: escaped, so that nothing is lost */
 unsigned text_width(const char *p, size_t n);              /* columns, roughly */

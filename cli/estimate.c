@@ -23,7 +23,7 @@ static void put_money(struct buf *b, struct json_object *doc)
 
 static void put_line(struct buf *b, uint64_t tickets, struct json_object *doc)
 {
-    buf_printf(b, "%llu tickets: about ", (unsigned long long)tickets);
+    buf_printf(b, "%llu ticket%s: about ", (unsigned long long)tickets, tickets == 1 ? "" : "s");
     put_money(b, doc);
     buf_puts(b, ", ");
     text_span(b, doc_num(doc, "estimatedTimeSeconds"));

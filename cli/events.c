@@ -116,7 +116,26 @@ static int resume_hint(struct tail *t, int rc)
     return rc;
 }
 
-/* One connection to its end. 0: the stream ended or was lost, take it up again */
+/* Whether it may be taken up again: then why it ended is in why. */
+static bool may_go_on(struct tail *t, int rc, const struct reply *r, struct buf *why)
+{
+    if (t->broken || t->ended) return false;
+    if (!rc && (r->status == 429 || r->status == 503)) buf_printf(why, "%s answers %ld %s", link_name(t->cli), r->status, problem_code(r));
+    else if (!rc && r->status < 300) buf_printf(why, "%s ended the stream", link_name(t->cli));
+    else return (rc == RC_UNREACHABLE && (t->known || r->reached)) || (rc == RC_TIMEOUT && !t->cli->deadline);
+    return true;
+}
+
+static int stream_failed(struct tail *t, int rc, const struct reply *r, struct buf *why)
+{
+    if (t->line.bad || t->data.bad) complain(t->cli, "an event is larger than %d MB", EVENT_MAX >> 20);
+    if (t->broken) return RC_FAILED;
+    if (!rc) return t->ended ? RC_OK : problem_tell(t->cli, r);
+    if (rc != RC_DETACHED) complain(t->cli, "%s", buf_text(why));
+    return rc;
+}
+
+/* One connection to its end. 0: take it up again, or a batch's stream came to its end */
 static int stream_once(struct tail *t)
 {
     struct buf why = { 0 };
@@ -126,13 +145,9 @@ static int stream_once(struct tail *t)
     t->kind[0] = t->next_id[0] = 0;
     int rc = http_once(t->cli, &(struct ask){ .path = t->path.p, .accept = "text/event-stream, application/problem+json", .last_event = last,
                                               .sink = on_stream, .arg = t, .silence_ms = SILENCE_MS }, &r, &why);
-    if (t->broken) rc = RC_FAILED;
-    else if (!rc && r.status >= 400 && r.status != 429 && r.status != 503) rc = problem_tell(t->cli, &r);
-    else if (rc == RC_UNREACHABLE && !t->known && !r.reached) complain(t->cli, "%s", buf_text(&why));
-    else if (rc == RC_UNREACHABLE || (rc == RC_TIMEOUT && !t->cli->deadline)) {
-        say(t->cli, "%s; taking it up again", buf_text(&why));
-        rc = RC_OK;
-    } else if (rc == RC_TIMEOUT) complain(t->cli, "%s", buf_text(&why));
+    bool again = may_go_on(t, rc, &r, &why);
+    if (again) say(t->cli, "%s; taking it up again", buf_text(&why));
+    rc = again ? RC_OK : stream_failed(t, rc, &r, &why);
     t->known = t->known || r.reached;
     if (r.retry_after > 0) t->retry = r.retry_after * 1000;
     reply_free(&r);

@@ -16,10 +16,12 @@ struct grid {
 
 static void put_cell(struct buf *b, const struct column *col, struct json_object *row)
 {
-    const char *text = doc_str(row, col->path);
-    if (col->flags & COL_TIME && *text) text_time(b, text, true, false);
-    else text_clean(b, text, strlen(text), false);
+    struct buf text = { 0 };
+    doc_flat(&text, doc_at(row, col->path), NULL);
+    if (col->flags & COL_TIME && text.n) text_time(b, buf_text(&text), true, false);
+    else text_clean(b, text.p ? text.p : "", text.n, false);
     if (!b->n) buf_puts(b, "-");
+    buf_free(&text);
 }
 
 static void measure(struct grid *g)

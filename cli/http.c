@@ -45,14 +45,6 @@ void url_query(struct buf *b, const char *name, const char *value)
     url_seg(b, value);
 }
 
-const char *buf_text(struct buf *b)
-{
-    buf_add(b, "", 1);
-    if (b->bad) return "";
-    b->n--;                                                /* what is added later goes over it */
-    return b->p;
-}
-
 /* ---- where the daemon is */
 
 const char *link_name(const struct cli *c) { return c->link->socket ? c->link->socket : c->link->server; }

@@ -44,5 +44,4 @@ const char *problem_code(const struct reply *);
 
 void url_seg(struct buf *, const char *);      /* percent-encoded, for a path segment or a value */
 void url_query(struct buf *, const char *name, const char *value);         /* ?name=value or &name=value; skipped when value is NULL */
-const char *buf_text(struct buf *);            /* its content with a NUL behind it, "" when memory ran out */
 #endif

@@ -21,8 +21,8 @@ static void tell_file(struct submit *s)
 {
     struct buf size = { 0 };
     text_bytes(&size, (double)s->file.size);
-    say(s->cli, "%s: %s%s, %llu tickets, %s%s", s->file.name, s->file.gzip ? "gzipped " : "", source_format_name(s->file.format),
-        (unsigned long long)s->file.tickets, buf_text(&size), s->cli->opt[OPT_FORMAT] ? "" : " (format guessed; --format forces one)");
+    say(s->cli, "%s: %s%s, %llu ticket%s, %s%s", s->file.name, s->file.gzip ? "gzipped " : "", source_format_name(s->file.format),
+        (unsigned long long)s->file.tickets, s->file.tickets == 1 ? "" : "s", buf_text(&size), s->cli->opt[OPT_FORMAT] ? "" : " (format guessed; --format forces one)");
     buf_free(&size);
 }
 
@@ -90,7 +90,7 @@ static int price_and_ask(struct submit *s)
     else say(c, "%s", buf_text(&price));
     buf_free(&price);
     if (rc == RC_DETACHED || rc == RC_UNREACHABLE || rc == RC_REFUSED) return rc;
-    return confirm(c, "mint %llu tickets%s%s?", (unsigned long long)s->file.tickets, s->venue ? " for " : "", s->venue ? s->venue : "");
+    return confirm(c, "mint %llu ticket%s%s%s?", (unsigned long long)s->file.tickets, s->file.tickets == 1 ? "" : "s", s->venue ? " for " : "", s->venue ? s->venue : "");
 }
 
 /* ---- sending */

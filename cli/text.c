@@ -7,6 +7,14 @@
 #include <time.h>
 #include "cli.h"
 
+const char *buf_text(struct buf *b)
+{
+    buf_add(b, "", 1);
+    if (b->bad) return "";
+    b->n--;                                                /* what is added later goes over it */
+    return b->p;
+}
+
 /* One character of well-formed UTF-8 at p, its length in *ret_len; -1 and 1 byte for anything else. */
 static int32_t decode(const char *p, size_t n, size_t *ret_len)
 {

@@ -410,6 +410,41 @@ def standard_input_may_be_a_pipe_or_a_file(folder):
 
 
 @test
+def every_format_is_minted_and_known_tickets_are_told(folder):
+    """The same three tickets in five shapes are minted once; what is new among them is; other content is refused whole."""
+    with daemon(folder).start() as mintd:
+        env = by_socket(mintd)
+        rows = [{"id": f"t-{n}", "userId": f"u{n}", "ticketData": {"tier": "VIP, front", "seat": f"A{n}"}} for n in (1, 2, 3)]
+        table = "id,userId,tier,seat\n" + "".join(f'{row["id"]},{row["userId"]},"{row["ticketData"]["tier"]}",{row["ticketData"]["seat"]}\n' for row in rows)
+        shapes = {"t.csv": table, "t.ndjson": "".join(json.dumps(row) + "\n" for row in rows), "t.array": json.dumps(rows),
+                  "t.csv.gz": gzip.compress(table.encode()), "t.json": batch("arena", rows)}
+        for n, (name, content) in enumerate(shapes.items()):
+            words = () if name == "t.json" else ("--venue", "arena")
+            done = ends(ctl("submit", write(folder, name, content), "--yes", "--json", *words, env=env), OK, rf"{name}: \S.*, 3 tickets, ")
+            equal((lines(done.out)[0]["batchId"], lines(done.out)[0]["summary"]["succeeded"]), ("1", 3))
+            if n:
+                matches(done.err, r"3 of its tickets were accepted before and are not minted again: batch 1\n")
+        more = write(folder, "more.csv", table + "t-4,u4,VIP,A4\n")
+        done = ends(ctl("submit", more, "--yes", "--venue", "arena", "--dry-run", env=env), OK, r"dry run: everything is right, nothing was changed")
+        matches(done.out, r"^venue +arena\npipeline +tickets\ntickets +4\nnew +1\nknown +3\ntransactions +1\n.*cost +1 ticket: about [\d.]+ LOC, ")
+        done = ends(ctl("submit", more, "--yes", "--venue", "arena", "--dry-run", "--json", env=env), OK)
+        equal([lines(done.out)[0][name] for name in ("dryRun", "total", "new", "known")], [True, 4, 1, 3])
+        equal(mintd.store().one("SELECT count(*) FROM requests"), 1)
+        done = ends(ctl("submit", more, "--yes", "--venue", "arena", env=env), OK, r"3 of its tickets were accepted before .*: batch 1\naccepted as batch \d+\n")
+        number = re.search(r"accepted as batch (\d+)", done.err)[1]
+        equal(len(mintd.store().items()), 4)
+        other = write(folder, "other.csv", table.replace("front", "back"))
+        for words in (("--dry-run",), ()):
+            ends(ctl("submit", other, "--yes", "--venue", "arena", *words, env=env), REFUSED, r"409 ticket\.exists: .*\n  /tickets/0: .*\(line 2\)")
+        broken = write(folder, "broken.csv", "id,tier\nx-1,VIP\n,VIP\n")
+        ends(ctl("submit", broken, "--yes", "--venue", "arena", env=env), REFUSED, r"422 .*/tickets/1.*line 3")
+        equal(len(mintd.store().items()), 4)
+        both = write(folder, "both.json", json.dumps([rows[0], {"id": "t-4", "userId": "u4", "ticketData": {"tier": "VIP", "seat": "A4"}}]))
+        done = ends(ctl("submit", both, "--yes", "--venue", "arena", "--json", env=env), OK, rf"2 of its tickets .*: batch 1, {number}\n")
+        equal(lines(done.out)[0]["batches"], ["1", number])
+
+
+@test
 def nothing_is_spent_unasked(folder):
     """Without a terminal and without --yes nothing is sent, whatever the command."""
     with daemon(folder, chain={"fail_names": ["Concert a-000001"]}).start() as mintd:
@@ -446,7 +481,7 @@ def what_became_of_it_is_the_exit_code(folder):
             done = ends(ctl(*words, env=env), NOT_FOUND, r"mintctl: 404 \w+\.unknown: ", r"request \w+")
             equal(done.out, "", words)
         equal(ctl("batch", "show", "1", env=env).returncode, OK)
-        done = ends(ctl("batch", "retry", "1", "--yes", env=env), PARTIAL, r"1 tickets are tried again")
+        done = ends(ctl("batch", "retry", "1", "--yes", env=env), PARTIAL, r"1 ticket tried again")
         done = ends(ctl("batch", "retry", "1", "--yes", "--no-wait", "--json", env=env), OK)
         equal(set(lines(done.out)[0]), {"batchId", "tickets"})
 
@@ -727,7 +762,7 @@ def events_are_followed_and_none_is_lost_or_shown_twice(_):
         equal([seen[2]["Last-Event-ID"] for seen in fake.seen], [None, "1.2", "1.2", "1.2", "1.3"])
         equal({seen[1] for seen in fake.seen}, {"/v1/events?venue=arena&kind=chunk.%2A%2Crequest.%2A"})
     with Fake(stream("x" * (2 << 20))) as fake:
-        ends(ctl("events", "tail", env=fake.env()), FAILED)
+        ends(ctl("events", "tail", env=fake.env()), FAILED, r"an event is larger than 1 MB")
     with Fake(problem(400, "events.id", "is no id of an event", [])) as fake:
         ends(ctl("events", "tail", "--since", "9.9", env=fake.env()), REFUSED, r"400 events\.id")
         equal(fake.seen[0][2]["Last-Event-ID"], "9.9")
@@ -738,6 +773,47 @@ def events_are_followed_and_none_is_lost_or_shown_twice(_):
         check(not ESCAPE.search(done.out), repr(done.out))
     with Fake(stream(event(1, "a"))) as fake:
         ends(ctl("events", "tail", "--timeout", "300ms", env=fake.env()), TIMEOUT, r"go on with: mintctl events tail --since 1\.1")
+
+
+@test
+def events_of_the_daemon_are_listed_and_followed(folder):
+    with daemon(folder, api={"sse_heartbeat": "200ms"}).start() as mintd:
+        env = by_socket(mintd)
+        tail = subprocess.Popen([BINARY, "events", "tail", "--json", "--since", "0"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                env=environment(**env))
+        submitted(mintd, "arena", tickets("a", 5))
+        seen = [json.loads(tail.stdout.readline())]
+        while seen[-1]["kind"] != "request.accepted":
+            seen.append(json.loads(tail.stdout.readline()))
+        first = seen[-1]
+        equal((first["kind"], first["batchId"], first["venueId"]), ("request.accepted", "1", "arena"))
+        equal(mintd.stop(), 0)
+        mintd.start()
+        submitted(mintd, "hall", tickets("b", 5))
+        while not any(row["kind"] == "request.finished" and row["batchId"] == "2" for row in seen):
+            seen.append(json.loads(tail.stdout.readline()))
+        tail.send_signal(signal.SIGINT)
+        err = tail.communicate(timeout=5)[1]
+        equal(tail.returncode, DETACHED, err)
+        matches(err, r"taking it up again\n")
+        last = re.search(r"go on with: mintctl events tail --since (\S+)\n", err)[1]
+        listed = lines(ends(ctl("events", "list", "--json", "--limit", "0", env=env), OK).out)
+        numbers = [(row["slot"], row["number"]) for row in listed]
+        equal(numbers, sorted(set(numbers)))
+        equal([(row["slot"], row["number"]) for row in seen], numbers, "an event is missing or twice")
+        equal({row["batchId"] for row in lines(ctl("events", "list", "--json", "--batch", "2", env=env).out)}, {"2"})
+        equal({row["venueId"] for row in lines(ctl("events", "list", "--json", "--venue", "hall", env=env).out)}, {"hall"})
+        kinds = {row["kind"] for row in lines(ctl("events", "list", "--json", "--kind", "chunk.*", env=env).out)}
+        equal(kinds, {"chunk.minted"})
+        text = ends(ctl("events", "list", "--batch", "1", env=env), OK).out
+        matches(text, r"^AT +KIND +BATCH +VENUE +ABOUT +WHAT\n20\d\d-.* request\.accepted +1 +arena +batch +requestId ")
+        equal(ends(ctl("events", "list", "-o", "csv", "--limit", "0", env=env), OK).out.splitlines()[0].split(",")[:3], ["slot", "number", "kind"])
+        done = ends(ctl("events", "tail", "--batch", "1", env=env), OK)
+        matches(done.out, r"request\.accepted  batch 1  arena .*finished  batch 1  arena  state completed, total 5, ")
+        ends(ctl("events", "tail", "--since", "77.1", env=env), REFUSED, r"400 events\.id")
+        ends(ctl("events", "tail", "--since", "nonsense", env=env), REFUSED, r"400 events\.id")
+        ends(ctl("events", "tail", "--batch", "99", env=env), NOT_FOUND, r"404 batch\.unknown")
+        ends(ctl("events", "tail", "--since", last, "--timeout", "500ms", env=env), TIMEOUT, rf"--since {re.escape(last)}")
 
 
 def spoil(mintd):
@@ -866,7 +942,7 @@ def every_format_is_known_by_its_looks_and_sent_as_it_is(folder):
         with Fake(ESTIMATE, ACCEPTED) as fake:
             words = () if kind == "json" else ("--venue", "v", "--collection", "c")
             done = ends(ctl("submit", path, "--yes", "--no-wait", *words, env=fake.env()), OK,
-                        rf"{name}: {kind}, {count} tickets, ", r"2026|about 0\.5 SOL, 3\.0 s")
+                        rf"{name}: {kind}, {count} tickets?, ", r"2026|about 0\.5 SOL, 3\.0 s")
             equal(done.out, "7\n")
             get, post = fake.seen
             equal((get[1], post[1]), (f"/v1/estimate?count={count}&pipeline=tickets&venue=v", "/v1/batches") if kind == "json" else
@@ -876,7 +952,7 @@ def every_format_is_known_by_its_looks_and_sent_as_it_is(folder):
             with open(path, "rb") as file:
                 equal(post[3], file.read(), name)
     with Fake(ESTIMATE, ACCEPTED) as fake:
-        ends(ctl("submit", "-", "--yes", "--no-wait", "--venue", "v", "--format", "csv", env=fake.env(), stdin=b"{x}\n1\n"), OK, r"csv, 1 tickets, 6 B\n")
+        ends(ctl("submit", "-", "--yes", "--no-wait", "--venue", "v", "--format", "csv", env=fake.env(), stdin=b"{x}\n1\n"), OK, r"csv, 1 ticket, 6 B\n")
         equal(fake.seen[1][2]["Content-Type"], "text/csv")
     for words, content, code, pattern in (
             (("--format", "xml"), "x", USAGE, r"--format is json, array, ndjson or csv, not xml"), ((), "", FAILED, r"f is empty"),
