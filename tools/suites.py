@@ -248,7 +248,7 @@ def suite_e2e(total):
 def suite_e2e_asan(total):
     """the daemon's main roads under AddressSanitizer"""
     if build(total, "asan"):
-        for script in ("mint.py", "control.py", "refusals.py", "openapi.py"):
+        for script in ("mint.py", "control.py", "refusals.py", "openapi.py", "access.py", "addresses.py"):
             python(total, f"{ROOT}/tests/e2e/{script}", build_name="asan")
 
 

@@ -219,3 +219,12 @@ bool access_place(struct call *c) { return !(c->route->flags & ROUTE_PLACE) || c
 uint64_t call_venue(const struct call *c) { return c->who.venue; }
 bool call_venue_is(struct call *c, uint64_t venue) { return !c->who.venue || c->who.venue == venue || foreign(c); }
 bool call_venue_named(struct call *c, struct mintd_str name) { return !c->who.venue || str_eq(c->who.venue_name, name) || foreign(c); }
+
+/* Who listens has asked long ago, with a key that may be gone since. */
+void access_cut(struct api *api)
+{
+    LIST_EACH(it, &api->calls) {
+        struct call *c = LIST_OF(it, struct call, link);
+        if (c->stream && c->who.key && call_open(c) && !keys_alive(api->keys, c->who.key)) call_finish(c, false);
+    }
+}

@@ -17,6 +17,7 @@ void access_init(struct access *, struct loop *);
 void access_limit(struct access *, const struct conf_api *);               /* from now on */
 void access_free(struct access *);
 
+void access_cut(struct api *);                 /* ends the streams of keys that are over */
 bool access_ask(struct call *);                /* address, key, rate: before it is said whether there is such a route */
 bool access_use(struct call *);                /* may this key use this route? */
 bool access_place(struct call *);              /* and the venue that its path names? */

@@ -106,7 +106,13 @@ int api_open(struct api *api, struct buf *err)
     return !rc && api->local ? httpd_open(api->local, err) : rc;
 }
 
-void api_started(struct api *api) { keys_open(api->keys); }
+static void on_keys(void *arg) { access_cut(arg); }
+
+void api_started(struct api *api)
+{
+    keys_on_change(api->keys, on_keys, api);
+    keys_open(api->keys);
+}
 
 int api_check(const struct api *api, const struct conf *next, struct conf_errors *errs)
 {

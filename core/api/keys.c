@@ -16,6 +16,8 @@ struct keys {
     struct pipe *pipe;
     struct copy now, next;                     /* in force; being read */
     struct loop_timer *timer;
+    loop_fn *changed;
+    void *changed_arg;
     uint64_t read_at;                          /* when the copy in force was asked for; 0: there is none */
     uint64_t asked_at, changes, changes_then;  /* the reading under way, and what it knows */
     bool reading, stopped, freed, settled, said;
@@ -159,6 +161,7 @@ static void take_over(struct keys *ks)
     ks->settled = true;
     copy_free(&old);
     again_in(ks, KEYS_READ_MS);
+    if (ks->changed) ks->changed(ks->changed_arg);
 }
 
 /* The plugin's answer, of a reading that is still wanted. */
@@ -297,6 +300,12 @@ struct keys *keys_new(struct loop *loop, struct pipe *pipe)
     return ks;
 }
 
+void keys_on_change(struct keys *ks, loop_fn *fn, void *arg)
+{
+    ks->changed = fn;
+    ks->changed_arg = arg;
+}
+
 void keys_open(struct keys *ks) { again_in(ks, 0); }
 
 void keys_stop(struct keys *ks)
@@ -317,6 +326,12 @@ struct keys *keys_free(struct keys *ks)
 }
 
 bool keys_settled(const struct keys *ks) { return ks->settled; }
+bool keys_alive(const struct keys *ks, uint64_t id)
+{
+    const struct key *k = map_get(&ks->now.by_id, id);
+    return k && !is_over(ks, k);
+}
+
 uint32_t keys_count(const struct keys *ks) { return ks->now.n; }
 
 /* ---- use */
@@ -370,4 +385,5 @@ void keys_drop(struct keys *ks, uint64_t id)
     ks->changes++;
     if (k) k->revoked = true;
     if (!ks->reading) again_in(ks, 0);
+    if (ks->changed) ks->changed(ks->changed_arg);
 }

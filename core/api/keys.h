@@ -25,6 +25,7 @@ struct key {                                   /* lives as long as the copy it i
 };
 struct keys;
 struct keys *keys_new(struct loop *, struct pipe *);        /* NULL: no memory */
+void keys_on_change(struct keys *, loop_fn *, void *arg);    /* after each reading and revocation: some may be over */
 void keys_open(struct keys *);                              /* begins to read */
 void keys_stop(struct keys *);                              /* reads and writes no more; before the pipeline goes */
 struct keys *keys_free(struct keys *);                      /* NULL ok; returns NULL */
@@ -33,6 +34,7 @@ bool keys_settled(const struct keys *);                     /* the store has ans
 enum keys_found { KEYS_FOUND, KEYS_NONE, KEYS_UNREADABLE };
 enum keys_found keys_find(struct keys *, const uint8_t hash[32], struct key **ret);
 void keys_used(struct keys *, struct key *);                /* writes used_at now and then */
+bool keys_alive(const struct keys *, uint64_t id);
 uint32_t keys_count(const struct keys *);
 /* What was just written, known at once: a new row, a revoked one. */
 void keys_add(struct keys *, const struct mintd_db_key *, struct mintd_str venue);

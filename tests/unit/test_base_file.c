@@ -177,6 +177,37 @@ static void test_crash_points(void **state)
 }
 #endif
 
+static void guard_is(const char *folder, int want)
+{
+    const char *why = "untouched";
+    assert_int_equal(file_guarded(folder, &why), want);
+    assert_int_equal(strcmp(why, "untouched") == 0, want == 0);
+}
+
+static void test_guarded_folder(void **state)
+{
+    (void)state;
+    char path[4200];
+    static const unsigned closed[] = { 0700, 0750, 0770, 0710, 0704, 02750 }, open[] = { 0701, 0702, 0755, 0777, 01777, 0773 };
+    snprintf(path, sizeof path, "%s", in_tmp("run"));
+    assert_int_equal(mkdir(path, 0700), 0);
+    for (size_t i = 0; i < ARRAY_LEN(closed); i++) {
+        assert_int_equal(chmod(path, closed[i]), 0);
+        guard_is(path, 0);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(open); i++) {
+        assert_int_equal(chmod(path, open[i]), 0);
+        guard_is(path, -EPERM);
+    }
+    assert_int_equal(chmod(path, 0700), 0);
+    guard_is(in_tmp("nowhere"), -ENOENT);
+    guard_is("/proc/self/status", -EPERM);
+    if (geteuid() == 0) {
+        assert_int_equal(chown(path, 12345, 0), 0);
+        guard_is(path, -EPERM);
+    }
+}
+
 static int clean(void **state)
 {
     (void)state;
@@ -188,7 +219,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_write_and_read), cmocka_unit_test(test_large_and_empty), cmocka_unit_test(test_failed_write_leaves_nothing),
-        cmocka_unit_test(test_mkdirs), cmocka_unit_test(test_trust),
+        cmocka_unit_test(test_mkdirs), cmocka_unit_test(test_trust), cmocka_unit_test(test_guarded_folder),
 #ifdef MINTD_CRASH_POINTS
         cmocka_unit_test(test_crash_points),
 #endif
