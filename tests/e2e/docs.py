@@ -6,6 +6,7 @@
     http    sent; the answer is 2xx, or what <!-- answers: STATUS CODE --> says
     json    parsed; <!-- schema: NAME --> holds it against that schema of openapi.json, <!-- body: METHOD PATH --> sends it
     cfg     <!-- file: PATH --> writes it there, then mintd -t takes it; <!-- file --> alone: it is a whole configuration
+    sse     parsed
     yaml    <!-- rules --> is what promtool checks
 A block that cannot be run has <!-- not run: REASON --> above it; there are few, and their number is bounded here.
 """
@@ -214,7 +215,16 @@ def rules(machine, block):
     equal(sorted(used - listed), [], block, "no such metric:")
 
 
-CHECKS = {"sh": lambda machine, block: machine.run(block), "http": send, "json": document, "cfg": configuration, "yaml": rules}
+def stream(_, block):
+    """Server-Sent Events: fields that exist, data that is JSON."""
+    for line in block.text.splitlines():
+        name, _, value = line.partition(": ")
+        check(not line or line.startswith(":") or name in ("id", "event", "retry", "data"), block, line)
+        if name == "data":
+            json.loads(value)
+
+
+CHECKS = {"sse": stream, "sh": lambda machine, block: machine.run(block), "http": send, "json": document, "cfg": configuration, "yaml": rules}
 
 
 def works(page):
@@ -247,6 +257,16 @@ def few_blocks_are_excused_each_with_its_reason(_):
         check(len(block.marks["not run"]) > 10, block, "no reason")
         note(f"not run: {block}: {block.marks['not run']}")
     check(len(excused) <= EXCUSED_MAX, len(excused), "blocks are not run")
+
+
+@test
+def the_page_of_the_api_names_every_route(_):
+    with open(os.path.join(ROOT, "docs", "api.md"), encoding="utf-8") as file:
+        named = {(method, re.sub(r"\{[^}]*\}", "{}", path)) for method, path in re.findall(
+            r"`(GET|POST|PUT|DELETE) (/[^?` ]*)", file.read())}
+    described = {(method.upper(), re.sub(r"\{[^}]*\}", "{}", path)) for path, methods in DOC["paths"].items() for method in methods}
+    equal(sorted(described - named), [], "not on the page:")
+    equal(sorted((method, path) for method, path in named - described if path.startswith(("/v1", "/admin", "/api"))), [], "no such route:")
 
 
 @test
