@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Who may ask for what: keys, their scopes, a key of one venue. Each refusal is looked at whole, and that nothing changed behind it."""
 import csv
+import gzip
 import json
 import os
 import re
@@ -374,8 +375,8 @@ class World:
     def ticket(self, venue):
         return f"t-{venue.split('-')[1]}-000001"
 
-    def ask(self, route, *values, query="", key=None, body=None, headers=()):
-        return ask(self.mintd, route.at(*values) + query, route.method, key=key or self.bound["admin"], body=body, headers=headers)
+    def ask(self, route, *values, query="", key=None, **more):
+        return ask(self.mintd, route.at(*values) + query, route.method, key=key or self.bound["admin"], **more)
 
 
 def refused(answer):
@@ -397,7 +398,20 @@ def by_body(world, route):
     late = b'{"tickets": %s, "venueId": "%s"}' % (json.dumps(tickets("t-foreign-new", 1)).encode(), FOREIGN.encode())
     refused(world.ask(route, body=late))                   # the venue comes behind the tickets
     refused(world.ask(route, body=batch(OWN.upper(), tickets("t-foreign-new", 1))))
+    for venue, query in ((FOREIGN, ""), (FOREIGN, "&dry_run=1"), ("venue-nobody", "")):
+        item = tickets("t-foreign-new", 1)[0]
+        row = f"id,eventName\r\n{item['id']},Concert\r\n".encode()
+        for kind, body in (("application/json", json.dumps([item]).encode()), ("application/x-ndjson", json.dumps(item).encode() + b"\n"),
+                           ("text/csv", row)):
+            refused(world.ask(route, query=f"?venue={venue}{query}", body=body, kind=kind))
+            refused(world.ask(route, query=f"?venue={venue}{query}", body=gzip.compress(body), kind=kind, headers=[("Content-Encoding", "gzip")]))
+    refused(world.ask(route, query="?dry_run=1", body=batch(FOREIGN, tickets("t-foreign-new", 1))))
+    refused(world.ask(route, body=batch(FOREIGN, tickets("t-foreign", 3))))        # what is there already is not shown either
+    for first, second in ((OWN, FOREIGN), (FOREIGN, OWN)):                          # two venues at once are no way round
+        check(world.ask(route, query=f"?venue={first}", body=batch(second, tickets("t-foreign-new", 1))).status in (400, 403, 422))
     allowed(world.ask(route, body=batch(OWN, tickets(f"t-own-{route.name}", 1))))
+    line = json.dumps(tickets(f"t-own-line-{route.name}", 1)[0]).encode() + b"\n"
+    allowed(world.ask(route, query=f"?venue={OWN}", body=line, kind="application/x-ndjson"))
 
 
 def by_ticket(world, route):

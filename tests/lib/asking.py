@@ -6,7 +6,7 @@ import json
 from mintd import Answer, Api
 from tap import check, equal, matches
 
-def ask(mintd, path, method="GET", source="127.0.0.1", to="127.0.0.1", key=None, headers=(), body=None):
+def ask(mintd, path, method="GET", source="127.0.0.1", to="127.0.0.1", key=None, headers=(), body=None, kind="application/json"):
     """One exchange from an address of one's own choice; headers are pairs, so that one can be there twice."""
     link = http.client.HTTPConnection(to, mintd.port, timeout=20, source_address=(source, 0))
     try:
@@ -17,7 +17,7 @@ def ask(mintd, path, method="GET", source="127.0.0.1", to="127.0.0.1", key=None,
         for name, value in headers:
             link.putheader(name, value)
         if body is not None:
-            link.putheader("Content-Type", "application/json")
+            link.putheader("Content-Type", kind)
             link.putheader("Content-Length", str(len(body)))
         link.endheaders(body)
         answer = link.getresponse()
