@@ -257,6 +257,7 @@ def the_status_has_the_shape_of_the_seed(folder):
             uris = store.one("SELECT count(DISTINCT uri) FROM items")
         equal(got(mintd, "/admin/system/status")["cache"]["keyCount"], uris)
         equal(got(mintd, "/admin/system/status")["queue"], {"pending": 0, "quarantined": 0})
+        equal(mintd.stop(), 0, mintd.log[-1500:])
 
 
 class Bare(Config):
@@ -397,6 +398,51 @@ def the_cache_counts_and_forgets_what_it_is_told_to(folder):
         equal(got(mintd, "/admin/cache/stats")["keyCount"], 0)
         equal(api.mint("venue-3", tickets("v", 2)).status, 200)
         equal(api.call("DELETE", "/v1/cache").json["removed"], 2)
+        equal(mintd.stop(), 0, mintd.log[-1500:])
+
+
+class Two(Config):
+    """A second chain with its own wallet, and a second pipeline with its own cache."""
+
+    def write(self, folder):
+        super().write(folder)
+        os.makedirs(os.path.join(folder, "conf.d"), exist_ok=True)
+        with open(os.path.join(folder, "conf.d", "two.cfg"), "w", encoding="utf-8") as file:
+            file.write(f"""
+                default_pipeline = "tickets";
+                instances: {{
+                    other: {{ plugin = "chain-local"; opts: {{ profile = "hedera-like"; payer = "vault/payer"; balance = "4 loc"; coin = "OTH";
+                                                              fee_item = "3000000 nloc"; ledger = "{folder}/other.ledger"; }}; }};
+                    warm: {{ plugin = "cache-memory"; }};
+                }};
+                pipelines: {{ second: {{ chain = "other"; uploader = "files"; cache = "warm"; min_balance = "4.5"; }}; }};
+                venues = ( {{ name = "venue-2"; pipeline = "second"; }} );
+                """)
+
+
+@test
+def all_wallets_and_all_caches_are_asked(folder):
+    with Daemon(folder, Two("hedera-like")).start() as mintd:
+        api = mintd.api()
+        wallets = until(lambda: (w := got(mintd, "/v1/wallets")["wallets"]) and all(one["lastCheck"] for one in w) and w, 5, "both were looked at")
+        equal({one["chain"]: (one["currency"], one["sufficient"]) for one in wallets}, {"local": ("LOC", True), "other": ("OTH", False)})
+        monitor = got(mintd, "/admin/system/status")["balanceMonitor"]
+        equal([monitor["chain"], monitor["balance"], monitor["minRequired"], monitor["sufficient"]], ["other", 4, 4.5, False])
+        equal([chain["name"] for chain in got(mintd, "/v1/status")["chains"]], ["local", "other"])
+        equal(api.mint("venue-1", tickets("a", 5)).status, 200)
+        equal(api.mint("venue-2", tickets("b", 7)).status, 200)
+        seen = got(mintd, "/admin/cache/stats")
+        equal({one["name"]: one["keyCount"] for one in seen["caches"]}, {"hot": 5, "warm": 7})
+        equal([seen["keyCount"], seen["misses"], seen["memoryBytes"]], [12, 12, sum(one["memoryBytes"] for one in seen["caches"])])
+        equal(got(mintd, "/admin/system/status")["cache"]["keyCount"], 12)
+        equal(api.call("DELETE", "/admin/cache/b-000001").json["removed"], 1)
+        equal(api.call("DELETE", "/admin/cache/clear").json["removed"], 11)
+        equal([one["keyCount"] for one in got(mintd, "/admin/cache/stats")["caches"]], [0, 0])
+        for query, currency, amount in (("count=10", "LOC", "0.02001"), ("count=10&pipeline=second", "OTH", "0.04001"),
+                                        ("count=10&venue=venue-2", "OTH", "0.030005")):
+            guess = got(mintd, f"/v1/estimate?{query}")
+            equal([guess["currency"], guess["amount"]], [currency, amount], query)
+        equal(mintd.stop(), 0, mintd.log[-1500:])
 
 
 # ---- estimates
@@ -449,6 +495,7 @@ def estimates_of_a_chain_with_blocks_come_true(folder):
         equal(estimated_and_minted(mintd, "venue-2", 160, "c")["newCollection"], True)
         equal(got(mintd, "/v1/estimate?count=1&venue=venue-2&collection=venue-2")["newCollection"], False)
         equal(got(mintd, "/v1/estimate?count=1&venue=venue-2&collection=another")["newCollection"], True)
+        equal(mintd.stop(), 0, mintd.log[-1500:])
 
 
 @test
@@ -505,7 +552,7 @@ def questions_for_estimates_have_limits(folder):
 
 @test
 def a_chain_that_is_not_there_cannot_be_asked(folder):
-    with Daemon(folder, Config("hedera-like", chain={"read_latency": "30s"})).launch() as mintd:
+    with Daemon(folder, Config("hedera-like", top={"drain": "1s"}, chain={"read_latency": "30s"})).launch() as mintd:
         until(lambda: os.path.exists(os.path.join(mintd.state_dir, "admin.key")), 5, "the key")
         api = mintd.api()
 
@@ -521,6 +568,7 @@ def a_chain_that_is_not_there_cannot_be_asked(folder):
         seen = got(mintd, "/admin/system/status")
         equal([seen["balanceMonitor"]["balance"], seen["balanceMonitor"]["sufficient"], seen["accepting"]], [None, False, False])
         equal([chain["connected"] for chain in seen["chains"]], [False])
+        equal(mintd.stop(), 0, mintd.log[-1500:])
 
 
 # ---- batches
@@ -661,6 +709,7 @@ def the_sag_of_the_seed_sent_with_curl(folder):
         equal(sorted(minting["serialNumbers"]), list(range(1, 31)))
         status, body = curl(mintd, "-X", "POST", "http://localhost:3018/api/v1/sag", "-H", "Content-Type: application/json", "-d", json.dumps(SAG), key=False)
         equal((status, body), (401, '{"error":"Unauthorized"}'))
+        equal(mintd.stop(), 0, mintd.log[-1500:])
 
 
 @test
@@ -687,6 +736,7 @@ def a_sag_sent_again_mints_nothing_twice(folder):
         wrong = post_sag(mintd, name="Keyed", share=5, key="once")
         equal((wrong.status, wrong.code), (422, "idempotency.other_body"), wrong)
         equal(minted(), (32, 3, 4))
+        equal(mintd.stop(), 0, mintd.log[-1500:])
 
 
 @test
@@ -761,6 +811,7 @@ def what_is_wrong_with_a_sag_is_named(folder):
         with mintd.store() as store:
             equal([store.one(f"SELECT count(*) FROM {table}") for table in ("items", "chunks", "collections")], [0, 0, 0])
         equal(post_sag(mintd, share=100, properties={"artist": "X"}).status, 200)
+        equal(mintd.stop(), 0, mintd.log[-1500:])
 
 
 @test
@@ -788,6 +839,7 @@ def a_key_of_one_venue_sees_and_makes_that_venue_alone(folder):
         foreign = own.call("POST", "/api/v1/sag", json.dumps({**SAG, "venueId": "venue-2"}).encode())
         equal((foreign.status, foreign.code), (403, "auth.venue"), foreign)
         equal(got(mintd, "/admin/dashboard")["totalMints"], 38)
+        equal(mintd.stop(), 0, mintd.log[-1500:])
 
 
 @test
