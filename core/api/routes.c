@@ -42,6 +42,11 @@ const struct route api_routes[] = {
     { "POST", "/v1/reconciliations",       "reconciliation", SCOPE_ADMIN, ROUTE_SMALL | ROUTE_VENUE, NULL, reconcile_by_body, NULL, NULL, reconcile_gone },
     { "GET",  "/v1/reconciliations",       "reconciliations", SCOPE_READ, ROUTE_VENUE, "venue limit cursor", history_by_query },
 
+    /* ---- collections */
+    { "GET",  "/v1/collections",           "collections",   SCOPE_READ,  ROUTE_LIST | ROUTE_ETAG | ROUTE_VENUE, "venue state limit cursor", collection_list },
+    { "POST", "/v1/collections",           "collection_create", SCOPE_MINT, ROUTE_SMALL | ROUTE_VENUE, NULL, collection_post },
+    { "GET",  "/v1/collections/{}",        "collection",    SCOPE_READ,  ROUTE_ETAG | ROUTE_VENUE, NULL, collection_get },
+
     /* ---- events */
     { "GET",  "/v1/events",                "events",        SCOPE_READ,  ROUTE_LIST | ROUTE_EVENTS | ROUTE_VENUE, "venue kind limit cursor", event_list },
 

@@ -61,6 +61,8 @@ struct pipe_intake {
     /* a dry run */
     struct map cols; uint64_t n_cols, n_new_cols, next_col;
     struct pipe_plan plan; struct pipe_plan_col plan_cols[LIST_MAX];
+    struct mintd_str constraint;             /* of the store, that refused the seal */
+    void (*supply_then)(struct pipe_intake *);
 };
 
 /* intake.c */
@@ -104,6 +106,9 @@ void known_taken(struct pipe_intake *, const struct mintd_applied *, struct slab
 void known_request(struct pipe_intake *, uint64_t id, plug_fn *fn);                    /* reads one request */
 void known_tell(struct pipe_intake *);                             /* fills the result */
 void known_free(struct pipe_intake *);
+
+/* supply.c */
+void supply_look(struct pipe_intake *, void (*then)(struct pipe_intake *));            /* then, unless a collection has no room for the request */
 
 /* seal.c */
 void seal_begin(struct pipe_intake *);                             /* the body is whole and prepared */

@@ -87,6 +87,20 @@ static void stale(struct pipe_intake *in, const struct mintd_applied *a)
     else intake_verdict(in, str_eq(a->detail, S("open")) ? PIPE_IN_PROGRESS : PIPE_OTHER_BODY, a->value);
 }
 
+static void constrained(struct pipe_intake *in)
+{
+    in->result.code = intake_keep(in, in->constraint);
+    in->result.msg = S("the store refused the request by a constraint");
+    intake_verdict(in, PIPE_BAD, 0);
+}
+
+static void refused(struct pipe_intake *in, struct mintd_str constraint)
+{
+    in->constraint = intake_keep(in, constraint);
+    if (str_eq(constraint, S("store.collections_supply"))) supply_look(in, constrained);
+    else constrained(in);
+}
+
 static void map_verdict(struct pipe_intake *in, const struct mintd_applied *a)
 {
     switch (a->verdict) {
@@ -94,11 +108,7 @@ static void map_verdict(struct pipe_intake *in, const struct mintd_applied *a)
     case MINTD_REPEATED:  repeated(in, a->value); break;
     case MINTD_DUPLICATE: known_taken(in, a, NULL, relay); break;
     case MINTD_STALE:     stale(in, a); break;
-    default:
-        in->result.code = intake_keep(in, a->detail);
-        in->result.msg = S("the store refused the request by a constraint");
-        intake_verdict(in, PIPE_BAD, 0);
-        break;
+    default:              refused(in, a->detail); break;
     }
 }
 
@@ -190,7 +200,7 @@ void seal_begin(struct pipe_intake *in)
     in->busy = true;
     if (in->replay) known_request(in, in->replay_of, replay_read);
     else if (in->n_conflicts) intake_verdict(in, PIPE_TICKET_TAKEN, in->conflicts[0].request);
-    else if (in->dry) planned(in);
+    else if (in->dry) supply_look(in, planned);
     else if (in->seq) seal(in);
     else if (in->streamed || in->own_key) all_known(in);
     else check_key(in);

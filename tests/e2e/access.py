@@ -503,6 +503,19 @@ def by_sag(world, route):
         equal(allowed(world.ask(route, body=sag(f"own {len(more)}", **more))).json["data"]["sag"][0]["venueId"], OWN)
 
 
+def by_collection(world, route):
+    every = ask(world.mintd, "/v1/collections", key=world.mintd.key).json["collections"]
+    for row in every:
+        answer = world.ask(route, row["collectionId"])
+        (allowed if row["venueId"] == OWN else refused)(answer)
+    equal({row["venueId"] for row in every}, {OWN, FOREIGN})
+
+
+def new_collection(world, route):
+    refused(world.ask(route, body={"venueId": FOREIGN, "name": "x"}))
+    allowed(world.ask(route, body={"venueId": OWN, "name": "x"}))
+
+
 def reports(world, route):
     for venue in (OWN, FOREIGN):
         allowed(ask(world.mintd, "/v1/reconciliations", "POST", key=world.mintd.key, body={"venueId": venue}))
@@ -518,7 +531,7 @@ def no_data(world, route):
 # How each route that keeps to the venue of the key by itself is asked for another one.
 RECIPES = {
     "openapi": no_data, "batch_mint": by_body, "batch_create": by_body, "batches": as_list, "batch": by_batch, "batch_tickets": by_batch,
-    "batch_events": by_batch, "events": events,
+    "batch_events": by_batch, "events": events, "collections": as_list, "collection": by_collection, "collection_create": new_collection,
     "batch_cancel": by_batch, "batch_retry": by_batch, "mints": as_list, "tickets": as_list, "mint": by_ticket, "ticket_any": by_ticket,
     "reconciliation": by_member, "reconciliations": reports, "dashboard": figures, "venues": own_only,
     "batch_estimate": estimates, "estimate": estimates, "sag": by_sag, "cache_remove": by_ticket, "cache_forget": by_ticket,

@@ -12,8 +12,11 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from conf import Config  # noqa: E402
-from mintd import Daemon, tickets  # noqa: E402
+from mintd import BUILD, Daemon, tickets  # noqa: E402
 from tap import check, equal, main, matches, test, until  # noqa: E402
+
+
+SANITIZED = BUILD.endswith(("asan", "tsan"))                # whose memory and time say nothing
 
 
 class Stream:
@@ -353,7 +356,7 @@ def a_slow_listener_misses_nothing_and_costs_little(folder):
         equal(stored(got), [place for place in rows(mintd) if place <= stored(got)[-1]])
         mintd.api().mint("venue-2", tickets("later", 2))
         equal([data["venueId"] for _, data in slow.until("request.finished")][-1], "venue-2", "it goes on live")
-        check(grown < 64 * 1024, grown, "KiB")
+        check(SANITIZED or grown < 64 * 1024, grown, "KiB")
 
 
 @test
@@ -386,13 +389,13 @@ def a_thousand_listeners(folder):
                         got[key.fileobj] += key.fileobj.recv(65536)
                 return sum(bool(enough(text)) for text in got.values())
             equal(gather(lambda text: b"retry" in text, 30), count, "streams opened")
-            check(mintd.memory("VmRSS") - before < count * 64, "KiB per listener:", (mintd.memory("VmRSS") - before) / count)
+            check(SANITIZED or mintd.memory("VmRSS") - before < count * 64, "KiB per listener:", (mintd.memory("VmRSS") - before) / count)
             time.sleep(0.2)
             used, start = mintd.cpu(), time.monotonic()
             api.mint("venue-1", tickets("t", 40))
             equal(gather(lambda text: text.count(b"event: request.finished") >= 1, 30), count, "heard the end")
             took = time.monotonic() - start
-            check(mintd.cpu() - used < 5, "CPU", mintd.cpu() - used)
+            check(SANITIZED or mintd.cpu() - used < 5, "CPU", mintd.cpu() - used)
         for link in links:
             link.close()
         check(took < 10, "took", took)

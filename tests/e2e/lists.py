@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
 from conf import Config  # noqa: E402
-from mintd import Daemon, ticket, tickets  # noqa: E402
+from mintd import BUILD, Daemon, ticket, tickets  # noqa: E402
 from tap import check, equal, main, matches, test, until  # noqa: E402
 
 LISTS = {"/v1/batches": "batches", "/v1/tickets": "tickets", "/admin/mints": "mints", "/v1/batches/1/tickets": "tickets"}
@@ -333,7 +333,7 @@ def a_large_export_to_a_slow_reader_needs_little_memory(folder):
             body = b"".join(pieces).split(b"\r\n\r\n", 1)[1]
         equal(body.count(b"\r\n"), 40001)
         grown = mintd.memory("VmHWM") - before
-        check(grown < 16 * 1024, "the export took", grown, "KiB")
+        check(BUILD.endswith(("asan", "tsan")) or grown < 16 * 1024, "the export took", grown, "KiB")
 
 
 @test
