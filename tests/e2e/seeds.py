@@ -154,6 +154,10 @@ def eight_of_450_fail_and_the_figures_say_98_22(folder):
         equal(stats_equal_rows(mintd, "venue-9")["successRate"], 100)
         board = dashboard_equals_rows(mintd)
         equal([board["totalMints"], board["failedMints"], board["pendingMints"]], [453, 8, 0])
+        status, body = curl(mintd, "http://localhost:3018/admin/dashboard")
+        equal((status, json.loads(body)), (200, board))
+        matches(subprocess.run([os.path.join(mintd.build, "mintd"), "--describe", "core"], capture_output=True, text=True, check=True).stdout,
+                r"port\b[^\n]*3018", "the port of the documentation is the default")
         sums = [got(mintd, f"/admin/stats/{venue}") for venue in ("venue-123", "venue-9")]
         for whole, part in (("totalMints", "totalMints"), ("failedMints", "failedMints"), ("successfulMints", "successfulMints"),
                             ("pendingMints", "pendingMints")):
