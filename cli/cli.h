@@ -25,6 +25,7 @@ enum opt {
     OPT_GLOBALS,                               /* those before are known to every command */
     OPT_FORMAT = OPT_GLOBALS, OPT_VENUE, OPT_PIPELINE, OPT_COLLECTION, OPT_KEY, OPT_NO_WAIT, OPT_DRY_RUN, OPT_LIMIT, OPT_STATE,
     OPT_EVENT, OPT_FROM, OPT_TO, OPT_CHAIN, OPT_BATCH, OPT_SINCE, OPT_SCOPE, OPT_EXPIRES, OPT_KIND,
+    OPT_MAX_SUPPLY, OPT_SPEC,
     OPT_COUNT,
 };
 #define OPT(name) (UINT64_C(1) << OPT_##name)

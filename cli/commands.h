@@ -14,6 +14,7 @@ int cmd_ticket_show(struct cli *);
 int cmd_why(struct cli *);
 int cmd_collection_new(struct cli *);
 int cmd_collection_list(struct cli *);
+int cmd_collection_show(struct cli *);
 int cmd_estimate(struct cli *);
 int cmd_reconcile_run(struct cli *);
 int cmd_reconcile_history(struct cli *);

@@ -5,7 +5,7 @@
 /* What stands behind an option or a command in completion: words, files, or nothing known. */
 static const struct { const char *name, *words; } values[] = {
     { "output", "table json csv" }, { "format", "json array ndjson csv" }, { "scope", "read mint admin" },
-    { "state", "accepted running completed partial failed cancelled uploading uploaded signed landed minted quarantined" }, { "completion", "bash zsh fish" },
+    { "state", "new ready parked full closed accepted running completed partial failed cancelled uploading uploaded signed landed minted quarantined" }, { "completion", "bash zsh fish" },
     { "log", "error warn info debug" } };
 
 static const char *words_of(const char *name)

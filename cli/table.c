@@ -36,6 +36,8 @@ const struct option_row cli_options[OPT_COUNT] = {
     [OPT_SINCE]      = { "since", 0, "ID", "go on behind the event with this id" },
     [OPT_SCOPE]      = { "scope", 0, "SCOPE", "read, mint or admin; default read" },
     [OPT_EXPIRES]    = { "expires", 0, "TIME", "when it ends: 30d, 12h, or 2026-01-02T03:04:05Z; default never" },
+    [OPT_MAX_SUPPLY] = { "max-supply", 0, "N", "how many items there can ever be in it" },
+    [OPT_SPEC]       = { "spec", 0, "JSON", "an object for the chain's plugin; @FILE reads it from a file" },
     [OPT_KIND]       = { "kind", 0, "KIND", "only events of this kind, or several with commas between; chunk.* is all that begin so" },
 };
 
@@ -71,9 +73,15 @@ const struct command cli_commands[] = {
     { "why", "TICKET", "the whole story of a ticket, in order of time",
       "Request, chunks, attempts with their transaction ids and the last block or time at which they count, every answer that "
       "mattered, proofs, delivery, fee.", { "mintctl why A-17" }, OPT(VENUE), 1, 1, cmd_why, false, false },
-    { "collection new", "NAME", "create a collection", "Creating a collection is a transaction on the chain: it asks first.",
-      { "mintctl collection new summer-2026 --pipeline tickets" }, OPT(PIPELINE), 1, 1, cmd_collection_new, false, false },
-    { "collection list", "", "collections", NULL, { "mintctl collection list" }, LIST_OPTS, 0, 0, cmd_collection_list, true, false },
+    { "collection new", "NAME", "name a collection before its first ticket",
+      "It is made on the chain, and paid for, with the first batch for it. Its specification and its supply never change. The same again is the "
+      "same collection.",
+      { "mintctl collection new summer-2026 --venue arena --max-supply 5000",
+        "# with what the chain is to make of it\nmintctl collection new gala --venue arena --spec @gala.json" },
+      OPT(VENUE) | OPT(PIPELINE) | OPT(MAX_SUPPLY) | OPT(SPEC), 1, 1, cmd_collection_new, false, false },
+    { "collection list", "", "collections", NULL, { "mintctl collection list --venue arena" }, LIST_OPTS | OPT(VENUE) | OPT(STATE), 0, 0,
+      cmd_collection_list, true, false },
+    { "collection show", "ID", "one collection", NULL, { "mintctl collection show 3" }, 0, 1, 1, cmd_collection_show, false, false },
     { "estimate", "N", "what N tickets would cost and how long they would take", NULL,
       { "mintctl estimate 1000", "mintctl estimate 1000 --pipeline tickets --json" }, OPT(PIPELINE) | OPT(VENUE) | OPT(COLLECTION), 1, 1, cmd_estimate,
       false, false },

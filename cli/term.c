@@ -79,14 +79,19 @@ static void wipe_line(struct cli *c)
 static void talk(struct cli *c, enum ink color, const char *prefix, const char *fmt, va_list ap) __attribute__((format(printf, 4, 0)));
 static void talk(struct cli *c, enum ink color, const char *prefix, const char *fmt, va_list ap)
 {
-    struct buf line = { 0 };
+    struct buf clean = { 0 }, line = { 0 };
     char *text = NULL;
+    size_t n = strlen(prefix);
     if (vasprintf(&text, fmt, ap) < 0) return;
-    text_clean(&line, text, strlen(text), true);
+    buf_puts(&clean, prefix);
+    text_clean(&clean, text, strlen(text), true);
+    text_wrap(&line, clean.p ? clean.p : "", clean.n, c->width_err, n ? 2 : 0);
     wipe_line(c);
     fflush(stdout);                                        /* on a terminal both streams come out in order */
-    if (!line.bad) fprintf(stderr, "%s%s%s%.*s\n", ink(c->color_err && *prefix, color), prefix, ink(c->color_err && *prefix, INK_NONE),
-                           (int)line.n, line.p ? line.p : "");
+    if (!line.bad && line.n >= n)
+        fprintf(stderr, "%s%.*s%s%.*s", ink(c->color_err && n, color), (int)n, line.p, ink(c->color_err && n, INK_NONE), (int)(line.n - n),
+                line.p + n);
+    buf_free(&clean);
     buf_free(&line);
     free(text);
 }

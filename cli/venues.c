@@ -1,48 +1,110 @@
 /* collection and reconcile. */
+#include <errno.h>
 #include "commands.h"
 #include "http.h"
 #include "list.h"
 
-enum { LONG_MS = 3600000 };
+enum { LONG_MS = 3600000, SPEC_MAX = 16 * 1024 };
 
 /* ---- collections */
 
 static void collection_card(struct cli *c, struct json_object *doc)
 {
-    static const char *const rows[][2] = { { "collection", "name" }, { "id", "collectionId" }, { "pipeline", "pipeline" }, { "network", "network" },
-        { "state", "state" }, { "on chain", "chainRef" }, { "transaction", "transactionId" }, { "error", "error" } };
+    static const char *const rows[][2] = { { "collection", "name" }, { "id", "collectionId" }, { "venue", "venueId" }, { "pipeline", "pipeline" },
+        { "network", "network" }, { "state", "state" }, { "on chain", "chainRef" }, { "reason", "reason" }, { "accepted", "accepted" },
+        { "at most", "maxSupply" }, { "spec", "spec" } };
     struct buf b = { 0 };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) card_member(c, &b, rows[i][0], doc, rows[i][1]);
-    card_time(c, &b, "created", doc, "createdAt");
     out_buf(c, &b);
+}
+
+/* --spec: the text itself, or of a file behind @ */
+static int read_spec(struct cli *c, struct buf *ret)
+{
+    const char *text = c->opt[OPT_SPEC];
+    char block[4096];
+    size_t n;
+    FILE *f = text[0] == '@' ? fopen(text + 1, "re") : NULL;
+    if (text[0] != '@') buf_puts(ret, text);
+    while (f && (n = fread(block, 1, sizeof block, f))) buf_add(ret, block, n);
+    bool failed = text[0] == '@' && (!f || ferror(f));
+    if (failed) complain(c, "cannot read %s: %s", text + 1, strerror(errno));
+    if (f) fclose(f);
+    if (failed) return RC_FAILED;
+    struct json_object *doc = ret->bad ? NULL : doc_parse(ret->p ? ret->p : "", ret->n);
+    bool object = json_object_is_type(doc, json_type_object);
+    json_object_put(doc);
+    if (object) return RC_OK;
+    complain(c, "--spec is a JSON object of at most %d KiB", SPEC_MAX >> 10);
+    return RC_USAGE;
+}
+
+static int collection_body(struct cli *c, struct buf *b)
+{
+    struct buf spec = { .max = SPEC_MAX };
+    uint64_t most = 0;
+    int rc = c->opt[OPT_SPEC] ? read_spec(c, &spec) : RC_OK;
+    buf_puts(b, "{\"name\":");
+    buf_json(b, str_of(c->arg[0]));
+    buf_puts(b, ",\"venueId\":");
+    buf_json(b, str_of(c->opt[OPT_VENUE]));
+    if (c->opt[OPT_PIPELINE]) {
+        buf_puts(b, ",\"pipeline\":");
+        buf_json(b, str_of(c->opt[OPT_PIPELINE]));
+    }
+    if (c->opt[OPT_MAX_SUPPLY] && (str_u64(str_of(c->opt[OPT_MAX_SUPPLY]), &most) || !most)) {
+        complain(c, "--max-supply is a number from 1 on, not %s", c->opt[OPT_MAX_SUPPLY]);
+        rc = RC_USAGE;
+    }
+    if (most) buf_printf(b, ",\"maxSupply\":%llu", (unsigned long long)most);
+    if (spec.n && !rc) {
+        buf_puts(b, ",\"spec\":");
+        buf_str(b, buf_view(&spec));
+    }
+    buf_puts(b, "}");
+    buf_free(&spec);
+    return rc;
 }
 
 int cmd_collection_new(struct cli *c)
 {
     struct buf body = { 0 };
     struct reply r = { 0 };
-    int rc = confirm(c, "create the collection %s on the chain, and pay for it?", c->arg[0]);
-    buf_puts(&body, "{\"name\":");
-    buf_json(&body, str_of(c->arg[0]));
-    if (c->opt[OPT_PIPELINE]) {
-        buf_puts(&body, ",\"pipeline\":");
-        buf_json(&body, str_of(c->opt[OPT_PIPELINE]));
+    if (!c->opt[OPT_VENUE]) {
+        complain(c, "a collection belongs to a venue: say --venue VENUE");
+        return RC_USAGE;
     }
-    buf_puts(&body, "}");
+    int rc = collection_body(c, &body);
     if (!rc) rc = http_send(c, "POST", "/v1/collections", buf_text(&body), &r);
     if (!rc && c->format == FORMAT_JSON) out_json(c, r.doc);
     else if (!rc) collection_card(c, r.doc);
+    if (!rc && r.status == 200) say(c, "it was there already");
     reply_free(&r);
     buf_free(&body);
+    return rc;
+}
+
+int cmd_collection_show(struct cli *c)
+{
+    struct buf path = { 0 };
+    struct reply r;
+    buf_puts(&path, "/v1/collections/");
+    url_seg(&path, c->arg[0]);
+    int rc = http_get(c, buf_text(&path), &r);
+    if (!rc && c->format == FORMAT_JSON) out_json(c, r.doc);
+    else if (!rc) collection_card(c, r.doc);
+    reply_free(&r);
+    buf_free(&path);
     return rc;
 }
 
 int cmd_collection_list(struct cli *c)
 {
     static const struct column cols[] = {
-        { "NAME", "name", COL_FLEX, 0 }, { "PIPELINE", "pipeline", COL_FLEX, 2 }, { "STATE", "state", COL_STATE, 0 },
-        { "NETWORK", "network", COL_FLEX, 4 }, { "ON CHAIN", "chainRef", COL_FLEX, 1 }, { "CREATED", "createdAt", COL_TIME, 3 } };
-    return list_run(c, &(struct list){ "/v1/collections", "collections", cols, ARRAY_LEN(cols), 100, "no collections" });
+        { "ID", "collectionId", COL_RIGHT, 0 }, { "NAME", "name", COL_FLEX, 0 }, { "VENUE", "venueId", COL_FLEX, 2 }, { "STATE", "state", COL_STATE, 0 },
+        { "ACCEPTED", "accepted", COL_RIGHT, 1 }, { "AT MOST", "maxSupply", COL_RIGHT, 3 }, { "PIPELINE", "pipeline", COL_FLEX, 4 },
+        { "ON CHAIN", "chainRef", COL_FLEX, 5 }, { "REASON", "reason", COL_FLEX, 6 } };
+    return list_run(c, &(struct list){ "/v1/collections", "collections", cols, ARRAY_LEN(cols), 1000, "no collections" });
 }
 
 /* ---- reconciliation */

@@ -31,8 +31,9 @@ def environment(**more):
     return {**ours, "LC_ALL": "C.UTF-8", "TERM": "xterm-256color", "TZ": "UTC", **more}
 
 
-def ctl(*words, env=None, stdin=b"", timeout=60):
-    done = subprocess.run([BINARY, *words], input=stdin, capture_output=True, timeout=timeout, check=False, env=environment(**(env or {})))
+def ctl(*words, env=None, stdin=b"", timeout=60, cwd=None):
+    done = subprocess.run([BINARY, *words], input=stdin, capture_output=True, timeout=timeout, check=False, cwd=cwd,
+                          env=environment(**(env or {})))
     done.out, done.err = done.stdout.decode(errors="surrogateescape"), done.stderr.decode(errors="surrogateescape")
     return done
 
@@ -251,8 +252,10 @@ def help_begins_with_examples_and_names_every_option(_):
 
 
 @test
-def examples_of_the_help_are_command_lines_that_parse(_):
+def examples_of_the_help_are_command_lines_that_parse(folder):
     """Each is run against nothing that listens: it gets as far as asking the daemon, or needs none."""
+    write(folder, "gala.json", "{}")
+    write(folder, "tickets.csv", "id\n1\n")
     for command in command_table()["commands"]:
         for example in command["examples"]:
             line = example.split("\n")[-1]
@@ -262,8 +265,8 @@ def examples_of_the_help_are_command_lines_that_parse(_):
                 words = part.split(" > ")[0].split()
                 if words[0] != "mintctl":
                     continue
-                done = ctl(*words[1:], "--no-input", env={"MINTCTL_SOCKET": "/nonexistent/sock"}, stdin=b'{"venueId":"v","tickets":[{}]}')
-                allowed = {"help": (OK,), "submit": (UNREACHABLE, FAILED)}.get(words[1], (UNREACHABLE, USAGE))
+                done = ctl(*words[1:], "--no-input", env={"MINTCTL_SOCKET": "/nonexistent/sock"}, stdin=b'{"id": "a"}', cwd=folder)
+                allowed = {"help": (OK,)}.get(words[1], (UNREACHABLE, USAGE))
                 check(done.returncode in allowed, part, done.returncode, done.err)
                 check(done.returncode != USAGE or "nobody is there to answer" in done.err, part, done.err)
 
@@ -456,7 +459,7 @@ def nothing_is_spent_unasked(folder):
         equal(ctl("submit", path, "--yes", env=env).returncode in (OK, PARTIAL, FAILED), True)
         before = mintd.store().rows("SELECT id, state FROM chunks ORDER BY id")
         for words in (("batch", "cancel", "1"), ("batch", "retry", "1"), ("cache", "clear"), ("cache", "rm", "a-000001"),
-                      ("key", "revoke", "x"), ("collection", "new", "c")):
+                      ("key", "revoke", "x")):
             done = ends(ctl(*words, env=env), USAGE, r"nobody is there to answer: say --yes")
             equal(done.out, "", words)
         equal([tuple(row) for row in mintd.store().rows("SELECT id, state FROM chunks ORDER BY id")], [tuple(row) for row in before])
@@ -664,6 +667,39 @@ def keys_are_made_used_and_ended(folder):
         rows = ends(ctl("key", "list", "-o", "csv", env=env), OK).out.splitlines()
         equal((rows[0], [row.split(",")[0] for row in rows[1:]]),
               ("name,scope,venue,cidr,createdAt,expiresAt,revokedAt,lastUsedAt", ["shop", "bound"]))
+
+
+@test
+def collections_are_named_before_their_first_ticket(folder):
+    with daemon(folder).start() as mintd:
+        env = by_socket(mintd)
+        ends(ctl("collection", "list", env=env), OK, r"no collections")
+        made = ends(ctl("collection", "new", "gala", "--venue", "arena", "--max-supply", "3", env=env), OK)
+        matches(made.out, r"^collection +gala\nid +(\d+)\nvenue +arena\npipeline +tickets\n.*state +new\naccepted +0\nat most +3\n")
+        number = re.search(r"\nid +(\d+)", made.out)[1]
+        ends(ctl("collection", "new", "gala", "--venue", "arena", env=env), OK, r"it was there already")
+        ends(ctl("collection", "new", "gala", "--venue", "arena", "--max-supply", "4", env=env), REFUSED, r"409 collection\.exists: /maxSupply: ")
+        spec = write(folder, "spec.json", '{"symbol": "GALA"}')
+        one = lines(ends(ctl("collection", "new", "spec", "--venue", "arena", "--spec", f"@{spec}", "--json", env=env), OK).out)[0]
+        equal((one["name"], one["spec"]), ("spec", {"symbol": "GALA"}))
+        equal(lines(ends(ctl("collection", "show", one["collectionId"], "--json", env=env), OK).out)[0], one)
+        path = write(folder, "t.ndjson", "".join(json.dumps(row) + "\n" for row in tickets("a", 3)))
+        ends(ctl("submit", path, "--yes", "--venue", "arena", "--collection", "gala", env=env), OK)
+        rows = ends(ctl("collection", "list", "--venue", "arena", env=env), OK).out.splitlines()
+        equal(rows[0].split(), ["ID", "NAME", "VENUE", "STATE", "ACCEPTED", "AT", "MOST", "PIPELINE", "ON", "CHAIN"])
+        check(any(re.match(rf" *{number}  gala +arena +full +3 +3 +tickets +\w+", row) for row in rows), rows)
+        equal([row["name"] for row in lines(ctl("collection", "list", "--state", "full", "--json", env=env).out)], ["gala"])
+        more = write(folder, "m.ndjson", json.dumps(ticket("b-1")) + "\n")
+        ends(ctl("submit", more, "--yes", "--venue", "arena", "--collection", "gala", env=env), REFUSED, r"(409|422) collection\.\w+")
+        for words, code, pattern in ((("new", "x"), USAGE, r"belongs to a venue: say --venue VENUE"),
+                                     (("new", "x", "--venue", "v", "--max-supply", "0"), USAGE, r"--max-supply is a number from 1 on"),
+                                     (("new", "x", "--venue", "v", "--spec", "[1]"), USAGE, r"--spec is a JSON object"),
+                                     (("new", "x", "--venue", "v", "--spec", "{" + "x" * 20000), USAGE, r"--spec is a JSON object of at most 16 KiB"),
+                                     (("new", "x", "--venue", "v", "--spec", "@/none"), FAILED, r"cannot read /none: No such file"),
+                                     (("new", "x", "--venue", "v", "--pipeline", "p"), REFUSED, r"422 request\.unknown_pipeline"),
+                                     (("show", "999"), NOT_FOUND, r"404 collection\.unknown"),
+                                     (("list", "--venue", "nowhere"), NOT_FOUND, r"404 venue\.unknown")):
+            ends(ctl("collection", *words, env=env), code, pattern)
 
 
 @test
@@ -1080,6 +1116,34 @@ def a_person_is_asked_and_sees_it_move(folder):
             screen.wait(r"standard input: json, 300 tickets.*\[y/N\]")      # stdin has the data, the terminal has the answer
             screen.type("y")
             screen.wait(r"batch 1 has this file already")
+
+
+@test
+def the_bar_fits_any_width(folder):
+    begun = time.monotonic()
+
+    def answer(_):
+        done = min(100000, int((time.monotonic() - begun) * 9000))
+        return 200, {}, described("running" if done < 100000 else "completed", 100000, done, 0)
+    for width, bar in ((200, r"^batch 7  ━{60} +\d+%  \d+/100000  [\d.]+/s  ETA [\d.]+ s$"), (60, r"^batch 7  ━{8,} +\d+%  \d+/100000  [\d.]+/s  ETA [\d.]+ s$"),
+                       (40, r"^ *\d+%  \d+/100000  [\d.]+/s  ETA [\d.]+ s$"), (24, r"^ *\d+%  \d+/100000$")):
+        begun = time.monotonic()
+        with Fake(answer) as fake, Screen(folder, width, 10, environment(**fake.env())) as screen:
+            screen.type("clear; mintctl watch 7")
+            time.sleep(1.5)
+            seen = set()
+            for _ in range(8):
+                rows = screen.text().splitlines()
+                if len(rows) == 1:
+                    check(re.search(bar, rows[0]), width, rows)
+                    seen.add(rows[0])
+                else:
+                    check(not rows or "$" in rows[0], "more than one line:", rows)
+                time.sleep(0.1)
+            check(len(seen) >= 2, "it does not move", width, seen)
+            screen.keys("C-c")
+            text = screen.wait(r"no\s+longer\s+watching;\s+batch\s+7\s+goes\s+on:\s+mintctl\s+watch\s+7")
+            check(all(word in text.split() for word in ("longer", "watching;", "mintctl")), "a word is broken:", text)
 
 
 @test
