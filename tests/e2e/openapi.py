@@ -135,7 +135,7 @@ class World:
         # a report, so that every list has a row
         self.api.call("POST", "/v1/reconciliations", json.dumps({"venueId": "venue-123"}))
         equal(self.api.call("POST", "/v1/keys", json.dumps({"name": "first", "scope": "read"})).status, 201)
-        self.values = {"batch": answer.json["batchId"], "venue": "venue-123", "ticket": "ok-000000"}
+        self.values = {"collection": "1", "batch": answer.json["batchId"], "venue": "venue-123", "ticket": "ok-000000"}
         return self
 
     def __exit__(self, *_):
@@ -440,7 +440,17 @@ def a_reconciliation(world, operation):
         equal((again.status, again.code), (409, "reconcile.running"))
 
 
-SCENES = {"sag": a_sag, "ticket_put": a_ticket, "reconcile": a_reconciliation, "reconciliation": a_reconciliation, "backup": a_backup, "config_reload": a_reload, "batch_mint": a_batch, "batch_create": a_batch, "key_create": a_key,
+def a_collection(world, operation):
+    """Made, made again, made otherwise."""
+    body, headers = some_body(operation)
+    for status in (201, 200):
+        answer = operation.held(world.ask(operation, body=body, headers=headers))
+        equal((answer.status, answer.json["accepted"]), (status, 0))
+    other = operation.held(world.ask(operation, body=body.replace("5000", "5001"), headers=headers))
+    equal((other.status, other.code), (409, "collection.exists"))
+
+
+SCENES = {"collection_create": a_collection, "sag": a_sag, "ticket_put": a_ticket, "reconcile": a_reconciliation, "reconciliation": a_reconciliation, "backup": a_backup, "config_reload": a_reload, "batch_mint": a_batch, "batch_create": a_batch, "key_create": a_key,
           "key_revoke": a_revocation}
 
 
