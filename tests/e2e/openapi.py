@@ -212,9 +212,13 @@ def every_part_is_used_and_every_code_is_on_the_errors_page(_):
         if kind != "securitySchemes":
             equal([name for name in parts if f'"#/components/{kind}/{name}"' not in text], [], kind, "never used:")
     with open(os.path.join(ROOT, "docs", "errors.md"), encoding="utf-8") as file:
-        page = set(re.findall(r"^\| `([a-z_]+\.[a-z0-9_]+)`", file.read(), re.M))
+        rows = re.findall(r"^\| `([a-z_]+\.[a-z0-9_]+)` \| ?([^|]*)", file.read(), re.M)
+    page = {code for code, _ in rows}
     listed = set().union(*(codes for operation in OPERATIONS.values() for codes in operation.codes.values()))
     equal(sorted(listed - page), [], "listed here and not on docs/errors.md:")
+    nowhere = {"http.path", "http.method"}                 # of a path or a method that is no route
+    equal(sorted(code for code, status in rows if re.match(r"\d{3}", status) and code not in listed | nowhere), [],
+          "answered with a status and listed at no route:")
 
 
 @test
