@@ -604,6 +604,27 @@ def check_failed_story(text):
     matches(text, r"failed +chunk \d+ is failed|chunk\.failed")
 
 
+@test
+def why_tells_what_a_bad_network_did(folder):
+    """Half of what is sent vanishes: attempts, the proof that each of them is dead, the one that counted; in this order."""
+    with daemon(folder, chain={"ack_and_drop": 500, "validity": 40}).start() as mintd:
+        env = by_socket(mintd)
+        ctl("submit", write(folder, "a.json", batch("arena", tickets("a", 40))), "--yes", env=env)
+        for row in lines(ctl("ticket", "list", "--batch", "1", "--state", "minted", "--json", env=env).out):
+            story = lines(ctl("why", row["ticketId"], "--json", env=env).out)[0]
+            proofs = [proof for chunk in story["chunks"] for proof in chunk["proofs"]]
+            if proofs:
+                break
+        check(proofs, "no attempt of 40 tickets was lost")
+        text = ends(ctl("why", row["ticketId"], env=env), OK).out
+        check_story(text, story)
+        kinds = re.findall(r"^\d\d:\d\d:\d\d\.\d{3}  (attempt|proof|minted)", text, re.M)
+        equal(kinds, ["attempt", "proof"] * len(proofs) + ["attempt", "minted"], text)
+        for proof in proofs:
+            matches(text, rf"proof +attempt {proof['attempt']} of chunk \d+ is dead: {proof['kind']}, the chain had passed {proof['watermark']}, absent at \d+, "
+                          rf"said by {proof['quorum']} \({re.escape(proof['endpoints'])}\)")
+
+
 # ---- an administrator's commands
 
 @test
