@@ -37,6 +37,8 @@ void batch_conflict(struct call *, const struct pipe_result *, uint64_t (*line_o
 /* The whole document of the ticket in the path; above 200 with Location. */
 void ticket_show(struct call *, unsigned status);
 
+const char *collection_state(const struct mintd_db_collection *);
+
 /* routes */
 void batch_post(struct call *);
 void ticket_put(struct call *);

@@ -16,7 +16,7 @@ static const struct filter_word states[] = {
     { "new", 1 << 0 }, { "ready", 1 << 1 }, { "parked", 1 << 2 }, { "full", 1 << 3 }, { "closed", 1 << 4 },
 };
 
-static const char *state_of(const struct mintd_db_collection *col)
+const char *collection_state(const struct mintd_db_collection *col)
 {
     if (col->max_supply && col->accepted >= col->max_supply && col->state <= MINTD_COL_READY) return "full";
     return col->state && col->state <= ARRAY_LEN(states) ? states[col->state - 1].name : "new";
@@ -29,7 +29,7 @@ static void put_members(struct buf *b, const struct mintd_db_collection *col, st
     json_str(b, "name", col->name);
     json_str(b, "pipeline", col->pipeline);
     json_str(b, "network", col->network);
-    buf_printf(b, ",\"state\":\"%s\"", state_of(col));
+    buf_printf(b, ",\"state\":\"%s\"", collection_state(col));
     json_str(b, "chainRef", col->chain_ref);
     json_str(b, "reason", col->park_reason);
     if (col->max_supply) buf_printf(b, ",\"maxSupply\":%" PRIu64, col->max_supply);
@@ -96,7 +96,7 @@ static bool wanted(struct list_view *l, uint32_t i)
 {
     const struct cols *s = l->state;
     for (size_t k = 0; k < ARRAY_LEN(states); k++)
-        if (!strcmp(state_of(&s->col[i]), states[k].name)) return !s->states || s->states & states[k].bit;
+        if (!strcmp(collection_state(&s->col[i]), states[k].name)) return !s->states || s->states & states[k].bit;
     return false;
 }
 
@@ -114,7 +114,7 @@ static void row(struct list_view *l, uint32_t i, struct rec *r)
     rec_str(r, "name", col->name);
     rec_str(r, "pipeline", col->pipeline);
     rec_str(r, "network", col->network);
-    rec_str(r, "state", str_of(state_of(col)));
+    rec_str(r, "state", str_of(collection_state(col)));
     rec_str(r, "chainRef", col->chain_ref);
     rec_str(r, "reason", col->park_reason);
     rec_id(r, "maxSupply", col->max_supply);

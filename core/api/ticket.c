@@ -2,9 +2,11 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include "api/batch.h"
+#include "api/events.h"
 #include "base/json.h"
 
-enum { PLACES = 24 };                          /* chunks followed back: more re-chunkings than any retry budget makes */
+enum { PLACES = 24,                            /* chunks followed back: more re-chunkings than any retry budget makes */
+    ROWS = 10000 };                            /* attempts, proofs, events of them: the most that a store answers with */
 
 struct history {
     unsigned status;
@@ -44,9 +46,19 @@ static void put_json(struct buf *b, const char *name, struct mintd_str text)
     else buf_str(b, text);
 }
 
-static void put_attempt(struct buf *b, const struct mintd_db_attempt *a)
+/* What became of an attempt. Only a proof says that it is dead; one that is neither may still land. */
+static const char *outcome(const struct history *h, const struct mintd_db_chunk *c, const struct mintd_db_attempt *a)
 {
-    buf_printf(b, "{\"number\":%u", a->no);
+    const struct mintd_db_proof *p = h->proofs->rows.p;
+    for (uint32_t i = 0; i < h->proofs->rows.n; i++)
+        if (p[i].chunk == c->id && p[i].no == a->no) return "dead";
+    if (c->state == MINTD_ST_DONE) return "final";
+    return c->state == MINTD_ST_QUARANTINE ? "unproven" : c->state == MINTD_ST_LANDED ? "landed" : "open";
+}
+
+static void put_attempt(struct buf *b, const struct history *h, const struct mintd_db_chunk *c, const struct mintd_db_attempt *a)
+{
+    buf_printf(b, "{\"number\":%u,\"outcome\":\"%s\"", a->no, outcome(h, c, a));
     json_str(b, "transactionId", a->tx_id);
     json_str(b, "network", a->network);
     if (a->bound != UINT64_MAX) put_amount(b, "validUntil", a->bound);
@@ -71,15 +83,15 @@ static void put_proof(struct buf *b, const struct mintd_db_proof *p)
     buf_puts(b, "}");
 }
 
-static void put_attempts(struct buf *b, const struct history *h, uint64_t chunk)
+static void put_attempts(struct buf *b, const struct history *h, const struct mintd_db_chunk *c)
 {
     const struct mintd_db_attempt *a = h->attempts->rows.p;
     const char *comma = "";
     buf_puts(b, ",\"attempts\":[");
     for (uint32_t i = 0; i < h->attempts->rows.n; i++) {
-        if (a[i].chunk != chunk) continue;
+        if (a[i].chunk != c->id) continue;
         buf_puts(b, comma);
-        put_attempt(b, &a[i]);
+        put_attempt(b, h, c, &a[i]);
         comma = ",";
     }
     buf_puts(b, "]");
@@ -99,6 +111,16 @@ static void put_proofs(struct buf *b, const struct history *h, uint64_t chunk)
     buf_puts(b, "]");
 }
 
+/* A ticket's share of what its chunk paid, in the chain's smallest unit, to two decimals where it does not come out even. */
+static void put_share(struct buf *b, const struct mintd_db_chunk *c)
+{
+    uint64_t whole = c->n ? c->fee / c->n : 0, rest = c->n ? c->fee % c->n : 0;
+    if (!c->fee || !c->n) return;
+    buf_printf(b, ",\"feePerTicket\":\"%" PRIu64, whole);
+    if (rest) buf_printf(b, ".%02u", (unsigned)(rest * 100 / c->n));
+    buf_puts(b, "\"");
+}
+
 static void put_chunk(struct buf *b, const struct history *h, const struct mintd_db_chunk *c)
 {
     buf_printf(b, "{\"chunkId\":\"%" PRIu64 "\",\"kind\":\"%s\",\"state\":\"%s\",\"tickets\":%u,\"attemptNumber\":%u", c->id,
@@ -110,11 +132,12 @@ static void put_chunk(struct buf *b, const struct history *h, const struct mintd
     json_time(b, "blockTime", c->block_time);
     put_amount(b, "firstSerial", c->first_serial);
     put_amount(b, "fee", c->fee);
+    put_share(b, c);
     put_json(b, "upload", c->upload);
     put_json(b, "evidence", c->evidence);
     json_str(b, "code", c->slug);
     json_str(b, "error", c->msg);
-    put_attempts(b, h, c->id);
+    put_attempts(b, h, c);
     put_proofs(b, h, c->id);
     buf_puts(b, "}");
 }
@@ -136,7 +159,7 @@ static void put_events(struct buf *b, const struct history *h, const struct mint
         buf_printf(b, "%s{\"kind\":", comma);
         buf_json(b, e[i].kind);
         json_time(b, "at", e[i].at);
-        buf_printf(b, ",\"subject\":\"%" PRIu64 "\"", e[i].subject);
+        buf_printf(b, ",\"subjectKind\":\"%s\",\"subject\":\"%" PRIu64 "\"", event_subject(e[i].subject_kind), e[i].subject);
         put_json(b, "body", e[i].body);
         buf_puts(b, "}");
         comma = ",";
@@ -161,8 +184,10 @@ static void put_result(struct buf *b, const struct history *h)
     json_str(b, "recipient", it->recipient);
     if (it->delivery) buf_printf(b, ",\"delivery\":\"%s\"", state_name(it->delivered));
     if (h->collection) {
-        buf_puts(b, ",\"collection\":{\"name\":");
+        buf_printf(b, ",\"collection\":{\"collectionId\":\"%" PRIu64 "\",\"name\":", h->collection->id);
         buf_json(b, h->collection->name);
+        buf_printf(b, ",\"state\":\"%s\"", collection_state(h->collection));
+        json_str(b, "reason", h->collection->park_reason);
         json_str(b, "pipeline", h->collection->pipeline);
         json_str(b, "network", h->collection->network);
         json_str(b, "chainRef", h->collection->chain_ref);
@@ -172,16 +197,34 @@ static void put_result(struct buf *b, const struct history *h)
     put_json(b, "extra", it->extra);
 }
 
+static void put_batch(struct buf *b, const struct history *h)
+{
+    const struct mintd_db_request *q = h->request;
+    struct mintd_str key, value;
+    size_t pos = 0;
+    buf_printf(b, ",\"batch\":{\"batchId\":\"%" PRIu64 "\",\"position\":%u,\"total\":%" PRIu64, q->id, h->item->ord, q->n_items);
+    while (q->options.n && json_member(q->options, &pos, &key, &value)) {
+        if (!json_is(key, S("requestId"))) continue;
+        buf_puts(b, ",\"requestId\":");
+        buf_str(b, value);
+    }
+    json_time(b, "createdAt", q->created_at);
+    json_time(b, "acceptedAt", q->sealed_at);
+    json_time(b, "cancelledAt", q->cancel_at);
+    json_time(b, "finishedAt", q->finished_at);
+    buf_puts(b, "}");
+}
+
 static void on_events(struct call *c, const struct mintd_res *res)
 {
     struct history *h = c->load;
     struct buf b = { 0 };
     put_result(&b, h);
-    buf_printf(&b, ",\"batch\":{\"batchId\":\"%" PRIu64 "\",\"position\":%u", h->request->id, h->item->ord);
-    json_time(&b, "createdAt", h->request->created_at);
-    json_time(&b, "acceptedAt", h->request->sealed_at);
-    json_time(&b, "finishedAt", h->request->finished_at);
-    buf_puts(&b, "},\"chunks\":[");
+    put_batch(&b, h);
+    struct pipe_view pipeline;
+    if (h->collection && pipe_look_at(c->api->pipe, h->collection->pipeline, &pipeline) && pipeline.limits)
+        json_str(&b, "feeUnit", pipeline.limits->unit);
+    buf_puts(&b, ",\"chunks\":[");
     for (uint32_t i = 0; i < h->n_chunks; i++) {
         if (i) buf_puts(&b, ",");
         put_chunk(&b, h, h->chunk[i]);
@@ -201,21 +244,21 @@ static void on_proofs(struct call *c, const struct mintd_res *res)
     uint64_t subjects[PLACES + 2] = { h->request->id, h->item->id };
     h->proofs = res;
     memcpy(subjects + 2, h->wanted, h->n_chunks * sizeof *subjects);
-    call_query(c, &(struct mintd_query){ .kind = MINTD_DB_EVENT, .ids = VEC(subjects, h->n_chunks + 2) }, 0, on_events);
+    call_query(c, &(struct mintd_query){ .kind = MINTD_DB_EVENT, .max = ROWS, .ids = VEC(subjects, h->n_chunks + 2) }, 0, on_events);
 }
 
 static void on_attempts(struct call *c, const struct mintd_res *res)
 {
     struct history *h = c->load;
     h->attempts = res;
-    call_query(c, &(struct mintd_query){ .kind = MINTD_DB_PROOF, .ids = VEC(h->wanted, h->n_chunks) }, 0, on_proofs);
+    call_query(c, &(struct mintd_query){ .kind = MINTD_DB_PROOF, .max = ROWS, .ids = VEC(h->wanted, h->n_chunks) }, 0, on_proofs);
 }
 
 static void on_collection(struct call *c, const struct mintd_res *res)
 {
     struct history *h = c->load;
     if (res->rows.n) h->collection = res->rows.p;
-    call_query(c, &(struct mintd_query){ .kind = MINTD_DB_ATTEMPT, .ids = VEC(h->wanted, h->n_chunks) }, 1, on_attempts);
+    call_query(c, &(struct mintd_query){ .kind = MINTD_DB_ATTEMPT, .max = ROWS, .ids = VEC(h->wanted, h->n_chunks) }, 1, on_attempts);
 }
 
 static void on_chunk(struct call *c, const struct mintd_res *res);
