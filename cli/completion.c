@@ -5,7 +5,8 @@
 /* What stands behind an option or a command in completion: words, files, or nothing known. */
 static const struct { const char *name, *words; } values[] = {
     { "output", "table json csv" }, { "format", "json array ndjson csv" }, { "scope", "read mint admin" },
-    { "state", "new ready parked full closed accepted running completed partial failed cancelled uploading uploaded signed landed minted quarantined" }, { "completion", "bash zsh fish" },
+    { "state", "new ready parked full closed accepted running completed partial failed cancelled uploading uploaded signed landed "
+     "minted quarantined" }, { "completion", "bash zsh fish" },
     { "log", "error warn info debug" } };
 
 static const char *words_of(const char *name)
@@ -205,7 +206,8 @@ static void zsh_words(void)
 
 static void zsh(void)
 {
-    puts("#compdef mintctl\n# zsh completion of mintctl: mintctl completion zsh > \"${fpath[1]}/_mintctl\"\n_mintctl() {\n  local cmd='' i\n  local -a list\n"
+    puts("#compdef mintctl\n# zsh completion of mintctl: mintctl completion zsh > \"${fpath[1]}/_mintctl\"\n_mintctl() {\n  local "
+         "cmd='' i\n  local -a list\n"
          "  for ((i = 2; i < CURRENT; i++)); do\n    case $words[i] in");
     printf("    ");
     put_value_pattern();
@@ -260,7 +262,8 @@ static void fish(void)
 {
     char word[32];
     puts("# fish completion of mintctl: mintctl completion fish > ~/.config/fish/completions/mintctl.fish\nfunction __mintctl_words\n"
-         "    set -l skip 0\n    for word in (commandline -opc)[2..]\n        if test $skip = 1\n            set skip 0\n            continue\n        end\n"
+         "    set -l skip 0\n    for word in (commandline -opc)[2..]\n        if test $skip = 1\n            set skip 0\n            "
+        "continue\n        end\n"
          "        switch $word");
     printf("            case ");
     for (size_t i = 0; i < OPT_COUNT; i++) {
@@ -268,9 +271,11 @@ static void fish(void)
         printf("--%s ", cli_options[i].name);
         if (cli_options[i].letter) printf("-%c ", cli_options[i].letter);
     }
-    puts("\n                set skip 1\n            case '-*'\n            case '*'\n                echo $word\n        end\n    end\nend\n"
+    puts("\n                set skip 1\n            case '-*'\n            case '*'\n                echo $word\n        end\n    "
+         "end\nend\n"
          "function __mintctl_is\n    set -l words (__mintctl_words)\n    test \"$words\" = \"$argv[1]\"\nend\n"
-         "function __mintctl_at\n    set -l words (__mintctl_words)\n    string match -q -- \"$argv[1]*\" \"$words\"\nend\ncomplete -c mintctl -f");
+         "function __mintctl_at\n    set -l words (__mintctl_words)\n    string match -q -- \"$argv[1]*\" \"$words\"\nend\ncomplete -c "
+        "mintctl -f");
     for (size_t at = 0; first_word(&at, word);)
         if (!command_find(str_of(word))) printf("complete -c mintctl -n '__mintctl_is \"\"' -a %s\n", word);
     for (size_t i = 0; i < cli_n_commands; i++) fish_command(&cli_commands[i]);

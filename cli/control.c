@@ -49,7 +49,8 @@ static void put_named(struct cli *c, struct buf *b, struct json_object *rows, co
 static void plugin_info(struct cli *c, struct json_object *doc)
 {
     static const char *const rows[][2] = { { "name", "instance.name" }, { "plugin", "name" }, { "version", "version" }, { "kind", "kind" },
-        { "about", "summary" }, { "state", "instance.state" }, { "why", "instance.why" }, { "in flight", "instance.inFlight" }, { "file", "file" }, { "abi", "abi" },
+        { "about", "summary" }, { "state", "instance.state" }, { "why", "instance.why" }, { "in flight", "instance.inFlight" },
+        { "file", "file" }, { "abi", "abi" },
         { "threads", "model" } };
     struct buf b = { 0 }, facts = { 0 };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) card_member(c, &b, rows[i][0], doc, rows[i][1]);
@@ -108,7 +109,8 @@ int cmd_config_check(struct cli *c)
 
 static void config_show(struct cli *c, struct json_object *doc)
 {
-    static const struct column cols[] = { { "OPTION", "name", 0, 0 }, { "VALUE", "value", COL_FLEX, 0 }, { "FROM", "origin", COL_FLEX, 1 } };
+    static const struct column cols[] = { { "OPTION", "name", 0, 0 }, { "VALUE", "value", COL_FLEX, 0 },
+                                          { "FROM", "origin", COL_FLEX, 1 } };
     say(c, "file %s", doc_str(doc, "file"));
     grid_print(c, cols, ARRAY_LEN(cols), doc_at(doc, "options"), true);
 }
@@ -120,7 +122,8 @@ int cmd_config_reload(struct cli *c)
     struct reply r;
     int rc = http_send(c, "POST", "/v1/config/reload", NULL, &r);
     if (!rc && c->format == FORMAT_JSON) out_json(c, r.doc);
-    else if (!rc) printf("taken over: %s, %s instances, %s pipelines\n", doc_str(r.doc, "file"), doc_str(r.doc, "instances"), doc_str(r.doc, "pipelines"));
+    else if (!rc) printf("taken over: %s, %s instances, %s pipelines\n", doc_str(r.doc, "file"), doc_str(r.doc, "instances"),
+                         doc_str(r.doc, "pipelines"));
     reply_free(&r);
     return rc;
 }
@@ -195,7 +198,8 @@ int cmd_key_new(struct cli *c)
 int cmd_key_list(struct cli *c)
 {
     static const struct column cols[] = {
-        { "NAME", "name", COL_FLEX, 0 }, { "SCOPE", "scope", 0, 0 }, { "VENUE", "venue", COL_FLEX, 4 }, { "EXPIRES", "expiresAt", COL_TIME, 1 },
+        { "NAME", "name", COL_FLEX, 0 }, { "SCOPE", "scope", 0, 0 }, { "VENUE", "venue", COL_FLEX, 4 },
+        { "EXPIRES", "expiresAt", COL_TIME, 1 },
         { "REVOKED", "revokedAt", COL_TIME, 2 }, { "LAST USED", "lastUsedAt", COL_TIME, 3 }, { "CREATED", "createdAt", COL_TIME, 5 } };
     return list_run(c, &(struct list){ "/v1/keys", "keys", cols, ARRAY_LEN(cols), 1000, "no keys but the one of the configuration" });
 }
@@ -229,14 +233,16 @@ static void card_bytes(struct cli *c, struct buf *b, const char *label, struct j
 static void db_status(struct cli *c, struct json_object *doc)
 {
     struct buf b = { 0 }, facts = { 0 };
-    card_row(c, &b, "store", ink_of_state(doc_str(doc, "store.state")), "%s (%s %s), %s", doc_str(doc, "store.name"), doc_str(doc, "store.plugin"),
+    card_row(c, &b, "store", ink_of_state(doc_str(doc, "store.state")), "%s (%s %s), %s", doc_str(doc, "store.name"),
+             doc_str(doc, "store.plugin"),
              doc_str(doc, "store.version"), doc_str(doc, "store.state"));
     card_member(c, &b, "why", doc, "store.why");
     card_row(c, &b, "schema", INK_NONE, "%s, this version wants %s", doc_str(doc, "schema.now"), doc_str(doc, "schema.wanted"));
     card_member(c, &b, "identity", doc, "identity");
     card_bytes(c, &b, "size", doc, "bytes");
     card_bytes(c, &b, "log", doc, "logBytes");
-    card_row(c, &b, "backup to", INK_NONE, "%s%s", *doc_str(doc, "backup") ? doc_str(doc, "backup") : "nowhere: set the store's option backup",
+    card_row(c, &b, "backup to", INK_NONE, "%s%s", *doc_str(doc, "backup") ? doc_str(doc, "backup")
+             : "nowhere: set the store's option backup",
              doc_bool(doc, "copying") ? " (being written now)" : "");
     doc_flat(&facts, doc_at(doc, "store.facts"), NULL);
     if (facts.n) card_row(c, &b, "facts", INK_NONE, "%s", buf_text(&facts));
@@ -290,7 +296,8 @@ static void doctor(struct cli *c, struct json_object *doc)
     const char *version = doc_str(doc, "versions.mintd");
     bool same = !*version || !strcmp(version, MINTD_VERSION);
     struct buf own = { 0 };
-    buf_printf(&own, "version " MINTD_VERSION "%s%s, %s, through %s", same ? "" : " of a daemon ", same ? "" : version, link_library(), link_name(c));
+    buf_printf(&own, "version " MINTD_VERSION "%s%s, %s, through %s", same ? "" : " of a daemon ", same ? "" : version, link_library(),
+               link_name(c));
     put_check(c, &b, same ? "ok" : "warn", "mintctl", buf_text(&own), "install both from the same version");
     buf_free(&own);
     out_buf(c, &b);

@@ -47,7 +47,8 @@ int estimate_line(struct cli *c, const struct estimate_of *of, struct buf *ret)
 static void breakdown(struct cli *c, struct json_object *rows)
 {
     static const struct column cols[] = {
-        { "WHAT", "what", COL_FLEX, 0 }, { "COUNT", "count", COL_RIGHT, 0 }, { "EACH", "each", COL_RIGHT, 1 }, { "AMOUNT", "amount", COL_RIGHT, 0 } };
+        { "WHAT", "what", COL_FLEX, 0 }, { "COUNT", "count", COL_RIGHT, 0 }, { "EACH", "each", COL_RIGHT, 1 },
+        { "AMOUNT", "amount", COL_RIGHT, 0 } };
     if (!doc_len(rows, "")) return;
     fputs("\n", stdout);
     grid_print(c, cols, ARRAY_LEN(cols), rows, true);

@@ -1,5 +1,5 @@
-/* events list and tail: what happened, and the daemon's event stream (Server-Sent Events), taken up again behind the last event after a lost connection. Owns one
- * event at a time, bounded. */
+/* events list and tail: what happened, and the event stream (Server-Sent Events), taken up again behind the last event after a lost
+ * connection. Owns one event at a time, bounded. */
 #include <time.h>
 #include "batch.h"
 #include "commands.h"
@@ -143,7 +143,8 @@ static int stream_once(struct tail *t)
     const char *last = t->id[0] ? t->id : t->cli->opt[OPT_SINCE];
     t->line.n = t->data.n = 0;
     t->kind[0] = t->next_id[0] = 0;
-    int rc = http_once(t->cli, &(struct ask){ .path = t->path.p, .accept = "text/event-stream, application/problem+json", .last_event = last,
+    int rc = http_once(t->cli, &(struct ask){ .path = t->path.p, .accept = "text/event-stream, application/problem+json",
+                                              .last_event = last,
                                               .sink = on_stream, .arg = t, .silence_ms = SILENCE_MS }, &r, &why);
     bool again = may_go_on(t, rc, &r, &why);
     if (again) say(t->cli, "%s; taking it up again", buf_text(&why));

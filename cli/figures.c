@@ -89,9 +89,11 @@ static void status(struct cli *c, struct json_object *doc)
     bool accepting = doc_bool(doc, "accepting"), database = doc_bool(doc, "database.connected");
     text_span(&up, doc_num(doc, "uptimeSeconds"));
     card_row(c, &b, "mintd", INK_NONE, "%s, up %s, on %s", doc_str(doc, "version"), buf_text(&up), link_name(c));
-    card_row(c, &b, "takes work", accepting ? INK_GOOD : INK_BAD, "%s%s%s", yes_no(accepting), accepting ? "" : ": ", doc_str(doc, "reason"));
+    card_row(c, &b, "takes work", accepting ? INK_GOOD : INK_BAD, "%s%s%s", yes_no(accepting), accepting ? "" : ": ",
+             doc_str(doc, "reason"));
     if (doc_at(doc, "queue"))
-        card_row(c, &b, "open tickets", INK_NONE, "%s, %s of them quarantined", doc_str(doc, "queue.pending"), doc_str(doc, "queue.quarantined"));
+        card_row(c, &b, "open tickets", INK_NONE, "%s, %s of them quarantined", doc_str(doc, "queue.pending"),
+                 doc_str(doc, "queue.quarantined"));
     card_row(c, &b, "store", database ? INK_GOOD : INK_BAD, "%s", database ? "connected" : "does not answer");
     if (!doc_bool(doc, "cache.enabled")) card_row(c, &b, "cache", INK_NONE, "none");
     else card_row(c, &b, "cache", doc_bool(doc, "cache.connected") ? INK_GOOD : INK_WARN, "%s, %s keys",
@@ -113,7 +115,8 @@ static void cache_rows(struct cli *c, struct buf *b, struct json_object *s)
     bool up = doc_bool(s, "connected");
     text_bytes(&size, doc_num(s, "memoryBytes"));
     card_row(c, b, "connected", up ? INK_GOOD : INK_BAD, "%s", yes_no(up));
-    card_row(c, b, "hits", INK_NONE, "%s of %lld, %s %%", doc_str(s, "hits"), (long long)(doc_int(s, "hits") + doc_int(s, "misses")), doc_str(s, "hitRate"));
+    card_row(c, b, "hits", INK_NONE, "%s of %lld, %s %%", doc_str(s, "hits"), (long long)(doc_int(s, "hits") + doc_int(s, "misses")),
+             doc_str(s, "hitRate"));
     card_row(c, b, "keys", INK_NONE, "%s, %s", doc_str(s, "keyCount"), buf_text(&size));
     buf_free(&size);
 }

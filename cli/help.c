@@ -51,7 +51,8 @@ static void put_examples(FILE *f, const struct cli *c, const struct command *cmd
     put_head(f, c, "Examples");
     for (size_t i = 0; i < ARRAY_LEN(cmd->examples) && cmd->examples[i]; i++) {
         const char *newline = strchr(cmd->examples[i], '\n');
-        if (newline) fprintf(f, "  %s%.*s%s\n", ink(color, INK_DIM), (int)(newline - cmd->examples[i]), cmd->examples[i], ink(color, INK_NONE));
+        if (newline) fprintf(f, "  %s%.*s%s\n", ink(color, INK_DIM), (int)(newline - cmd->examples[i]), cmd->examples[i],
+                             ink(color, INK_NONE));
         fprintf(f, "  %s\n", newline ? newline + 1 : cmd->examples[i]);
     }
 }

@@ -429,7 +429,8 @@ int problem_rc(long status)
 static const char *only_pointer(struct json_object *doc)
 {
     struct json_object *e = doc_idx(doc, "errors", 0);
-    bool only = doc_len(doc, "errors") == 1 && !strcmp(doc_str(e, "code"), doc_str(doc, "code")) && !strcmp(doc_str(e, "detail"), doc_str(doc, "detail"));
+    bool only = doc_len(doc, "errors") == 1 && !strcmp(doc_str(e, "code"), doc_str(doc, "code"))
+        && !strcmp(doc_str(e, "detail"), doc_str(doc, "detail"));
     return only ? doc_str(e, "pointer") : "";
 }
 
@@ -451,7 +452,8 @@ int problem_tell(struct cli *c, const struct reply *r)
     const char *at = only_pointer(r->doc);
     complain(c, "%ld%s%s: %s%s%s", r->status, *code ? " " : "", code, at, *at ? ": " : "", said);
     tell_pointers(c, r->doc);
-    if (*doc_str(r->doc, "batchId")) detail(c, "  it is in batch %s: mintctl batch show %s", doc_str(r->doc, "batchId"), doc_str(r->doc, "batchId"));
+    const char *batch = doc_str(r->doc, "batchId");
+    if (*batch) detail(c, "  it is in batch %s: mintctl batch show %s", batch, batch);
     if (r->status == 401 && c->link->server) detail(c, "  the key comes from --key-file FILE, MINTCTL_KEY or MINTCTL_KEY_FILE");
     if (r->request_id[0]) detail(c, "  request %s", r->request_id);
     return problem_rc(r->status);

@@ -147,7 +147,8 @@ static int run_csv(struct pager *p)
     struct buf path = { 0 };
     buf_puts(&path, p->list->path);
     buf_str(&path, buf_view(&p->query));
-    int rc = http_ask(p->cli, &(struct ask){ .path = buf_text(&path), .accept = "text/csv, application/problem+json", .sink = on_csv, .arg = &v }, &r);
+    int rc = http_ask(p->cli, &(struct ask){ .path = buf_text(&path), .accept = "text/csv, application/problem+json", .sink = on_csv,
+                                             .arg = &v }, &r);
     reply_free(&r);
     buf_free(&path);
     buf_free(&v.clean);

@@ -22,7 +22,8 @@ static void tell_file(struct submit *s)
     struct buf size = { 0 };
     text_bytes(&size, (double)s->file.size);
     say(s->cli, "%s: %s%s, %llu ticket%s, %s%s", s->file.name, s->file.gzip ? "gzipped " : "", source_format_name(s->file.format),
-        (unsigned long long)s->file.tickets, s->file.tickets == 1 ? "" : "s", buf_text(&size), s->cli->opt[OPT_FORMAT] ? "" : " (format guessed; --format forces one)");
+        (unsigned long long)s->file.tickets, s->file.tickets == 1 ? "" : "s", buf_text(&size),
+        s->cli->opt[OPT_FORMAT] ? "" : " (format guessed; --format forces one)");
     buf_free(&size);
 }
 
@@ -31,7 +32,8 @@ static int check_named(struct submit *s, enum opt o, const char *in_file)
 {
     const char *option = s->cli->opt[o];
     if (!option || s->file.format != SOURCE_JSON || !strcmp(option, in_file)) return RC_OK;
-    if (*in_file) complain(s->cli, "--%s says %s, the file says %s: leave the option out or correct the file", cli_options[o].name, option, in_file);
+    if (*in_file) complain(s->cli, "--%s says %s, the file says %s: leave the option out or correct the file", cli_options[o].name,
+                           option, in_file);
     else complain(s->cli, "a JSON batch names its %s in the file: put it there, beside \"tickets\"", cli_options[o].name);
     return RC_USAGE;
 }
@@ -41,9 +43,9 @@ static int check_names(struct submit *s)
     int rc = check_named(s, OPT_VENUE, s->file.venue);
     if (!rc) rc = check_named(s, OPT_PIPELINE, s->file.pipeline);
     if (!rc) rc = check_named(s, OPT_COLLECTION, s->file.collection);
+    static const char *const what[] = { [SOURCE_ARRAY] = "a JSON array", [SOURCE_NDJSON] = "NDJSON", [SOURCE_CSV] = "CSV" };
     if (rc || s->venue || s->file.format == SOURCE_JSON) return rc;
-    complain(s->cli, "%s has no venue in it: say --venue VENUE", s->file.format == SOURCE_CSV ? "CSV" : s->file.format == SOURCE_NDJSON ? "NDJSON"
-             : "a JSON array");
+    complain(s->cli, "%s has no venue in it: say --venue VENUE", what[s->file.format]);
     return RC_USAGE;
 }
 
@@ -90,7 +92,8 @@ static int price_and_ask(struct submit *s)
     else say(c, "%s", buf_text(&price));
     buf_free(&price);
     if (rc == RC_DETACHED || rc == RC_UNREACHABLE || rc == RC_REFUSED) return rc;
-    return confirm(c, "mint %llu ticket%s%s%s?", (unsigned long long)s->file.tickets, s->file.tickets == 1 ? "" : "s", s->venue ? " for " : "", s->venue ? s->venue : "");
+    return confirm(c, "mint %llu ticket%s%s%s?", (unsigned long long)s->file.tickets, s->file.tickets == 1 ? "" : "s",
+                   s->venue ? " for " : "", s->venue ? s->venue : "");
 }
 
 /* ---- sending */
@@ -119,7 +122,8 @@ static int send_file(struct submit *s, struct reply *ret)
 static void tell_known(struct submit *s, struct json_object *doc)
 {
     struct buf batches = { 0 };
-    for (size_t i = 0; i < doc_len(doc, "batches"); i++) buf_printf(&batches, "%s%s", i ? ", " : "", doc_str(doc_idx(doc, "batches", i), ""));
+    for (size_t i = 0; i < doc_len(doc, "batches"); i++)
+        buf_printf(&batches, "%s%s", i ? ", " : "", doc_str(doc_idx(doc, "batches", i), ""));
     say(s->cli, "%s of its tickets were accepted before and are not minted again: batch %s", doc_str(doc, "known"), buf_text(&batches));
     buf_free(&batches);
 }
@@ -150,7 +154,8 @@ static int dry_run(struct submit *s, struct json_object *doc)
 {
     struct cli *c = s->cli;
     static const char *const rows[][2] = { { "venue", "venueId" }, { "pipeline", "pipeline" }, { "tickets", "total" }, { "new", "new" },
-        { "known", "known" }, { "transactions", "transactions" }, { "collections", "collectionCount" }, { "of them new", "newCollections" } };
+        { "known", "known" }, { "transactions", "transactions" }, { "collections", "collectionCount" },
+        { "of them new", "newCollections" } };
     struct buf b = { 0 }, price = { 0 };
     if (c->format == FORMAT_JSON) {
         out_json(c, doc);

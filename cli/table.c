@@ -61,7 +61,8 @@ const struct command cli_commands[] = {
       LIST_OPTS | FILTERS, 0, 0, cmd_batch_list, true, false },
     { "batch show", "BATCH", "one batch with its counters", NULL, { "mintctl batch show 7" }, 0, 1, 1, cmd_batch_show, false, false },
     { "batch cancel", "BATCH", "cancel what is not signed yet",
-      "What is signed may have been sent and is minted all the same.", { "mintctl batch cancel 7" }, 0, 1, 1, cmd_batch_cancel, false, false },
+      "What is signed may have been sent and is minted all the same.", { "mintctl batch cancel 7" }, 0, 1, 1, cmd_batch_cancel,
+      false, false },
     { "batch retry", "BATCH", "try again what failed or was cancelled",
       "Only tickets that provably were not minted are tried again.", { "mintctl batch retry 7" }, OPT(NO_WAIT), 1, 1, cmd_batch_retry,
       false, false },
@@ -74,7 +75,8 @@ const struct command cli_commands[] = {
       "Request, chunks, attempts with their transaction ids and the last block or time at which they count, every answer that "
       "mattered, proofs, delivery, fee.", { "mintctl why A-17" }, OPT(VENUE), 1, 1, cmd_why, false, false },
     { "collection new", "NAME", "name a collection before its first ticket",
-      "It is made on the chain, and paid for, with the first batch for it. Its specification and its supply never change. The same again is the "
+      "It is made on the chain, and paid for, with the first batch for it. Its specification and its supply never change. The same "
+      "again is the "
       "same collection.",
       { "mintctl collection new summer-2026 --venue arena --max-supply 5000",
         "# with what the chain is to make of it\nmintctl collection new gala --venue arena --spec @gala.json" },
@@ -83,7 +85,8 @@ const struct command cli_commands[] = {
       cmd_collection_list, true, false },
     { "collection show", "ID", "one collection", NULL, { "mintctl collection show 3" }, 0, 1, 1, cmd_collection_show, false, false },
     { "estimate", "N", "what N tickets would cost and how long they would take", NULL,
-      { "mintctl estimate 1000", "mintctl estimate 1000 --pipeline tickets --json" }, OPT(PIPELINE) | OPT(VENUE) | OPT(COLLECTION), 1, 1, cmd_estimate,
+      { "mintctl estimate 1000", "mintctl estimate 1000 --pipeline tickets --json" }, OPT(PIPELINE) | OPT(VENUE) | OPT(COLLECTION), 1, 1,
+      cmd_estimate,
       false, false },
     { "reconcile run", "VENUE", "compare a venue's books with the chain", "Ends with 3 when something does not agree. Changes nothing.",
       { "mintctl reconcile run arena" }, 0, 1, 1, cmd_reconcile_run, false, false },
@@ -123,7 +126,8 @@ const struct command cli_commands[] = {
     { "doctor", "", "look for what is wrong, here and at the daemon", "Ends with 3 on warnings, 1 when something is wrong.",
       { "mintctl doctor" }, 0, 0, 0, cmd_doctor, false, false },
     { "status", "", "the daemon at a glance", NULL, { "mintctl status" }, 0, 0, 0, cmd_status, false, false },
-    { "log", "[LEVEL]", "show or set the log level at run time", "LEVEL is error, warn, info or debug; it holds until the next reload or start.",
+    { "log", "[LEVEL]", "show or set the log level at run time",
+      "LEVEL is error, warn, info or debug; it holds until the next reload or start.",
       { "mintctl log", "mintctl log debug" }, 0, 0, 1, cmd_log, false, false },
     { "completion", "SHELL", "a completion script for bash, zsh or fish", NULL,
       { "source <(mintctl completion bash)", "mintctl completion fish > ~/.config/fish/completions/mintctl.fish" }, 0, 1, 1, cmd_completion,

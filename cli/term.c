@@ -163,7 +163,8 @@ int confirm(struct cli *c, const char *fmt, ...)
     va_end(ap);
     wipe_line(c);
     fflush(stdout);
-    fprintf(stderr, "%s%.*s%s [y/N] ", ink(c->color_err, INK_BOLD), (int)question.n, question.p ? question.p : "", ink(c->color_err, INK_NONE));
+    fprintf(stderr, "%s%.*s%s [y/N] ", ink(c->color_err, INK_BOLD), (int)question.n, question.p ? question.p : "",
+            ink(c->color_err, INK_NONE));
     bool yes = read_yes(fd);
     close(fd);
     free(text);

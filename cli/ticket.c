@@ -45,7 +45,8 @@ int cmd_ticket_list(struct cli *c)
 {
     static const struct column cols[] = {
         { "TICKET", "ticketId", COL_FLEX, 0 }, { "VENUE", "venueId", COL_FLEX, 5 }, { "BATCH", "batchId", COL_RIGHT, 6 },
-        { "STATE", "state", COL_STATE, 0 }, { "ASSET", "asset", COL_FLEX, 2 }, { "MINTED", "mintedAt", COL_TIME, 4 }, { "CODE", "code", COL_FLEX, 1 },
+        { "STATE", "state", COL_STATE, 0 }, { "ASSET", "asset", COL_FLEX, 2 }, { "MINTED", "mintedAt", COL_TIME, 4 },
+        { "CODE", "code", COL_FLEX, 1 },
         { "ERROR", "error", COL_FLEX, 3 } };
     struct list l = { "/v1/tickets", "tickets", cols, ARRAY_LEN(cols), 1000, "no tickets" };
     struct buf path = { 0 };

@@ -10,7 +10,8 @@ enum { LONG_MS = 3600000, SPEC_MAX = 16 * 1024 };
 
 static void collection_card(struct cli *c, struct json_object *doc)
 {
-    static const char *const rows[][2] = { { "collection", "name" }, { "id", "collectionId" }, { "venue", "venueId" }, { "pipeline", "pipeline" },
+    static const char *const rows[][2] = { { "collection", "name" }, { "id", "collectionId" }, { "venue", "venueId" },
+                                           { "pipeline", "pipeline" },
         { "network", "network" }, { "state", "state" }, { "on chain", "chainRef" }, { "reason", "reason" }, { "accepted", "accepted" },
         { "at most", "maxSupply" }, { "spec", "spec" } };
     struct buf b = { 0 };
@@ -101,7 +102,8 @@ int cmd_collection_show(struct cli *c)
 int cmd_collection_list(struct cli *c)
 {
     static const struct column cols[] = {
-        { "ID", "collectionId", COL_RIGHT, 0 }, { "NAME", "name", COL_FLEX, 0 }, { "VENUE", "venueId", COL_FLEX, 2 }, { "STATE", "state", COL_STATE, 0 },
+        { "ID", "collectionId", COL_RIGHT, 0 }, { "NAME", "name", COL_FLEX, 0 }, { "VENUE", "venueId", COL_FLEX, 2 },
+        { "STATE", "state", COL_STATE, 0 },
         { "ACCEPTED", "accepted", COL_RIGHT, 1 }, { "AT MOST", "maxSupply", COL_RIGHT, 3 }, { "PIPELINE", "pipeline", COL_FLEX, 4 },
         { "ON CHAIN", "chainRef", COL_FLEX, 5 }, { "REASON", "reason", COL_FLEX, 6 } };
     return list_run(c, &(struct list){ "/v1/collections", "collections", cols, ARRAY_LEN(cols), 1000, "no collections" });
@@ -111,7 +113,8 @@ int cmd_collection_list(struct cli *c)
 
 static void report_card(struct cli *c, struct json_object *doc)
 {
-    static const char *const rows[][2] = { { "report", "reportId" }, { "venue", "venueId" }, { "checked", "totalChecked" }, { "confirmed", "confirmed" },
+    static const char *const rows[][2] = { { "report", "reportId" }, { "venue", "venueId" }, { "checked", "totalChecked" },
+                                           { "confirmed", "confirmed" },
         { "not found", "notFound" }, { "pending", "pending" }, { "errors", "errors" }, { "not verified", "unverified" } };
     struct buf b = { 0 };
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) card_member(c, &b, rows[i][0], doc, rows[i][1]);

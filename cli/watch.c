@@ -32,7 +32,8 @@ static void show(struct watch *w)
 static int how_to_go_on(struct watch *w, int rc)
 {
     progress_end(&w->line);
-    complain(w->cli, "%s; batch %s goes on: mintctl watch %s", rc == RC_TIMEOUT ? "the time of --timeout is over" : "no longer watching", w->id, w->id);
+    complain(w->cli, "%s; batch %s goes on: mintctl watch %s", rc == RC_TIMEOUT ? "the time of --timeout is over" : "no longer watching",
+             w->id, w->id);
     return rc;
 }
 
