@@ -41,6 +41,8 @@ struct task { struct list link; loop_fn *fn; void *arg; uint64_t age; };
 struct loop {
     uv_loop_t uv;
     uv_async_t wake;
+    uv_idle_t idle;                                        /* runs while timers of 0 ms wait, each in a turn of its own */
+    struct list soon;
     pthread_mutex_t lock;                                  /* posts */
     struct list posts;
     atomic_size_t posted, working;                         /* posts not run yet; pool work not finished yet */
@@ -113,7 +115,9 @@ int loop_new(struct loop **ret_loop)
         free(l);
         return r;
     }
-    l->wake.data = l;
+    uv_idle_init(&l->uv, &l->idle);
+    l->wake.data = l->idle.data = l;
+    list_init(&l->soon);
     pthread_mutex_init(&l->lock, NULL);
     list_init(&l->posts);
     *ret_loop = l;
@@ -125,6 +129,7 @@ int loop_free(struct loop *l)
     size_t left = l->open + atomic_load(&l->posted);
     if (left) return (int)left;
     uv_close((uv_handle_t *)&l->wake, NULL);
+    uv_close((uv_handle_t *)&l->idle, NULL);
     uv_run(&l->uv, UV_RUN_DEFAULT);                        /* close callbacks; a name look-up that was given up */
     int r = uv_loop_close(&l->uv);
     assert(!r);
@@ -206,7 +211,24 @@ static void closed(struct loop *l, bool was_waiting)
 
 /* ---- timers: due is kept because uv's own clock may lag a millisecond behind loop_now_ms */
 
-struct loop_timer { uv_timer_t uv; struct loop *loop; loop_fn *fn; void *arg; uint64_t due; bool fired, inner; };
+/* One of 0 ms is no timer of uv: that runs what is due until nothing is, so a chain of them would keep every socket waiting. It waits in
+ * `soon`, and between two links of such a chain the loop looks at its sockets. */
+struct loop_timer { uv_timer_t uv; struct list link; struct loop *loop; loop_fn *fn; void *arg; uint64_t due; bool fired, inner, soon; };
+
+static void soon_fire(uv_idle_t *idle)
+{
+    struct loop *l = idle->data;
+    struct list batch;
+    list_init(&batch);
+    for (struct list *it; (it = list_pop(&l->soon));) list_add(&batch, it);          /* what comes meanwhile is for the next turn */
+    for (struct list *it; (it = list_pop(&batch));) {
+        struct loop_timer *t = LIST_OF(it, struct loop_timer, link);
+        t->fired = true;
+        if (!t->inner) l->waiting--;
+        t->fn(t->arg);
+    }
+    if (list_empty(&l->soon)) uv_idle_stop(idle);
+}
 
 static void timer_gone(uv_handle_t *h) { free(h->data); }
 
@@ -229,7 +251,12 @@ static struct loop_timer *timer_new(struct loop *l, uint64_t ms, loop_fn *fn, vo
     struct loop_timer *t = calloc(1, sizeof *t);
     if (!t) return NULL;
     uint64_t due = add_ms(monotonic_ms(), ms);
-    *t = (struct loop_timer){ .loop = l, .fn = fn, .arg = arg, .due = due, .inner = inner };
+    *t = (struct loop_timer){ .loop = l, .fn = fn, .arg = arg, .due = due, .inner = inner, .soon = !ms };
+    if (!ms) {
+        list_add(&l->soon, &t->link);
+        uv_idle_start(&l->idle, soon_fire);
+        return t;
+    }
     uv_timer_init(&l->uv, &t->uv);
     t->uv.data = t;
     uv_update_time(&l->uv);                                /* a long callback must not shorten the wait */
@@ -239,7 +266,12 @@ static struct loop_timer *timer_new(struct loop *l, uint64_t ms, loop_fn *fn, vo
 
 static struct loop_timer *timer_close(struct loop_timer *t)
 {
-    if (t) uv_close((uv_handle_t *)&t->uv, timer_gone);
+    if (t && t->soon) {
+        list_del(&t->link);
+        free(t);
+    } else if (t) {
+        uv_close((uv_handle_t *)&t->uv, timer_gone);
+    }
     return NULL;
 }
 

@@ -7,6 +7,8 @@ import io
 import json
 import os
 import sys
+import threading
+import time
 import zlib
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "lib"))
@@ -229,10 +231,24 @@ def a_bomb_is_refused_in_bounded_memory_and_keeps_nobody_waiting(folder):
         before = mintd.memory("VmRSS")
         body = bomb(1 << 30)
         check(len(body) < 1 << 21, len(body))
+        worst, over = [0.0], threading.Event()
+
+        def look():
+            other = mintd.api()
+            while not over.is_set():
+                start = time.monotonic()
+                equal(other.get("/livez", key=None).status, 200)
+                worst[0] = max(worst[0], time.monotonic() - start)
+
+        watcher = threading.Thread(target=look, daemon=True)
+        watcher.start()
         answer = post(api, body, LINES, Content_Encoding="gzip")
+        over.set()
+        watcher.join(10)
         equal((answer.status, answer.code), (413, "body.too_large"), answer)
+        check(worst[0] < 0.3, "another client waited", worst[0])
         grown = mintd.memory() - before
-        note(f"1 GiB in {len(body) >> 10} KiB: {grown} KiB more memory at the most")
+        note(f"1 GiB in {len(body) >> 10} KiB: {grown} KiB more memory at the most, another client waited {worst[0] * 1000:.0f} ms")
         if not os.environ.get("MINTD_BUILD", "").endswith(("asan", "tsan")):
             check(grown < 4096, "memory grew by", grown, "KiB")
         long = gzip.compress(b'{"id":"' + b"x" * (1 << 26))

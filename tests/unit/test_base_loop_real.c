@@ -234,6 +234,48 @@ static void note_events(void *arg, int fd, uint32_t events)
     loop_stop(l);
 }
 
+/* A timer of 0 ms that sets itself again leaves room for sockets; one that is deleted before its turn never fires. */
+struct chain { struct loop_timer *timer; unsigned turns, seen_at; int fd; };
+
+static void link_of_chain(void *arg)
+{
+    struct chain *c = arg;
+    loop_timer_del(c->timer);
+    c->timer = ++c->turns < 1000 && !c->seen_at ? loop_timer(l, 0, link_of_chain, c) : NULL;
+}
+
+static void see(void *arg, int fd, uint32_t events)
+{
+    struct chain *c = arg;
+    char byte;
+    (void)events;
+    assert_int_equal(fd, c->fd);
+    assert_int_equal(read(fd, &byte, 1), 1);
+    c->seen_at = c->turns;
+    loop_stop(l);
+}
+
+static void test_a_chain_of_timers_does_not_starve_a_watch(void **state)
+{
+    (void)state;
+    int fds[2];
+    assert_int_equal(pipe(fds), 0);
+    struct chain c = { .fd = fds[0] };
+    struct loop_watch *w = loop_watch(l, fds[0], MINTD_IN, see, &c);
+    c.timer = loop_timer(l, 0, link_of_chain, &c);
+    assert_int_equal(write(fds[1], "x", 1), 1);
+    struct loop_timer *never = loop_timer(l, 0, note, "x");
+    loop_timer_del(never);
+    trace_reset();
+    loop_run(l);
+    assert_in_range(c.seen_at, 1, 10);
+    assert_string_equal(trace, "");
+    loop_timer_del(c.timer);
+    loop_watch_del(w);
+    close(fds[0]);
+    close(fds[1]);
+}
+
 static void test_watch_reports_an_error_as_what_was_asked_for(void **state)
 {
     (void)state;
@@ -618,7 +660,7 @@ int main(void)
         CASE(test_clock_and_random), CASE(test_run_returns_when_nothing_is_left), CASE(test_timers_fire_in_order_and_not_early),
         CASE(test_timer_deleted_inside_its_callback), CASE(test_posts_keep_each_threads_order),
         CASE(test_post_never_runs_inside_the_caller), CASE(test_watch_on_a_pipe), CASE(test_watch_set_turns_it_off_and_on),
-        CASE(test_watch_reports_an_error_as_what_was_asked_for), CASE(test_watch_refuses_what_can_not_be_watched),
+        CASE(test_a_chain_of_timers_does_not_starve_a_watch), CASE(test_watch_reports_an_error_as_what_was_asked_for), CASE(test_watch_refuses_what_can_not_be_watched),
         CASE(test_dial_connects), CASE(test_dial_refused), CASE(test_dial_times_out), CASE(test_dial_unknown_name),
         CASE(test_dial_deleted_never_calls), CASE(test_signal), CASE(test_pool_keeps_each_workers_order),
         CASE(test_shared_work_uses_all_workers), CASE(test_one_worker_keeps_the_order_of_both_queues),
