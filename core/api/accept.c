@@ -16,16 +16,26 @@ static int weight(const char *p, const char *end)
     return p >= end || !(q >= 0) ? 0 : q >= 1 ? Q_ONE : (int)(q * Q_ONE + 0.5);
 }
 
+/* As strcspn, but what stands in quotes stops nothing. */
+static size_t span(const char *p, const char *stops)
+{
+    size_t n = 0;
+    bool quoted = false;
+    for (; p[n] && (quoted || !strchr(stops, p[n])); n++)
+        if (p[n] == '"') quoted = !quoted;
+    return n;
+}
+
 static const char *next_range(const char *p, struct range *ret)
 {
     p += strspn(p, ", \t");
-    const char *end = p + strcspn(p, ","), *param = p + strcspn(p, ",;");
+    const char *end = p + span(p, ","), *param = p + span(p, ",;");
     *ret = (struct range){ p, (size_t)(param - p), Q_ONE };
     while (ret->n && strchr(SPACE, p[ret->n - 1])) ret->n--;
     while (param < end) {
         param += 1 + strspn(param + 1, SPACE);
-        if (end - param > 2 && (*param | 0x20) == 'q' && param[1] == '=') ret->q = weight(param + 2, end);
-        param += strcspn(param, ",;");
+        if (end - param >= 2 && (*param | 0x20) == 'q' && param[1] == '=') ret->q = weight(param + 2, end);
+        param += span(param, ",;");
     }
     return end;
 }

@@ -208,7 +208,8 @@ def resume_across_kills(folder, path, mint, expected):
             killer = threading.Timer(0.25 + 0.13 * life, lambda: mintd.process.send_signal(signal.SIGKILL)) if life < 5 else None
             if killer:
                 killer.start()
-            for event, data in stream:
+            over = life == 5 and any(event == "request.finished" for event, _ in got) and "/batches/" not in path
+            for event, data in [] if over else stream:     # everything was told in an earlier life
                 got.append((event, data))
                 if event == "finished" or (life == 5 and event == "request.finished" and "/batches/" not in path):
                     break
