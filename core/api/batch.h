@@ -33,6 +33,9 @@ bool batch_reply_of(struct call *, const struct pipe_result *, const char *prefe
 void batch_answer(struct call *, const struct batch_reply *);
 void batch_accepted(struct call *, const struct batch_reply *, const char *state);
 /* 409 with a pointer for each ticket that was accepted before with other content. line_of: NULL, or where a ticket stood (0: unknown). */
+/* The verdicts that mean the same whatever was sent: other body under the key, in progress, busy. what: "one of these tickets" */
+void batch_refused(struct call *, const struct pipe_result *, const char *what);
+const char *batch_code(struct call *, struct mintd_str code, const char *dflt);              /* lives as long as the call */
 void batch_conflict(struct call *, const struct pipe_result *, uint64_t (*line_of)(void *arg, uint64_t place), void *arg);
 /* The whole document of the ticket in the path; above 200 with Location. */
 void ticket_show(struct call *, unsigned status);

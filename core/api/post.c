@@ -134,12 +134,6 @@ static void accepted(struct call *c, const struct pipe_result *r)
     else answer_later(c, "accepted");
 }
 
-static const char *static_code(struct call *c, struct mintd_str code, const char *dflt)
-{
-    char *s = code.n ? arena_cstr(c->mem, code) : NULL;
-    return s ? s : dflt;
-}
-
 /* ---- a dry run */
 
 static void planned(struct call *c, const struct pipe_result *r)
@@ -173,7 +167,7 @@ static void bad(struct call *c, const struct pipe_result *r)
     uint64_t line = r->place == UINT64_MAX || !r->pointer.n ? 0 : body_line(p->body, r->place);
     if (line) snprintf(at, sizeof at, " (line %" PRIu64 ")", line);
     if (pointer && p->format == BODY_ONE && !strncmp(pointer, "/tickets/0", 10)) pointer += 10;
-    call_problem(c, &(struct problem){ .status = 422, .code = static_code(c, r->code, "body.refused"), .pointer = pointer },
+    call_problem(c, &(struct problem){ .status = 422, .code = batch_code(c, r->code, "body.refused"), .pointer = pointer },
                  STR_FMT "%s", STR_ARG(r->msg.n ? r->msg : S("the request is refused")), at);
 }
 
@@ -183,9 +177,6 @@ void post_verdict(void *arg, const struct pipe_result *r)
 {
     struct call *c = arg;
     struct post *p = c->state;
-    char seconds[24];
-    snprintf(seconds, sizeof seconds, "%" PRIu64, (r->retry_ms + 999) / 1000 ? (r->retry_ms + 999) / 1000 : 1);
-    const struct http_header later[] = { { "Retry-After", seconds }, { NULL, NULL } };
     p->stopped = true;
     if (!call_open(c)) return;
     switch (r->verdict) {
@@ -195,14 +186,6 @@ void post_verdict(void *arg, const struct pipe_result *r)
     case PIPE_PLANNED:
         planned(c, r);
         return;
-    case PIPE_OTHER_BODY:
-        call_problem(c, &(struct problem){ .status = 422, .code = "idempotency.other_body" },
-                     "this Idempotency-Key was used with another body (batch %" PRIu64 ")", r->request);
-        return;
-    case PIPE_IN_PROGRESS:
-        call_problem(c, &(struct problem){ .status = 409, .code = "idempotency.in_progress", .headers = later },
-                     "a request with this Idempotency-Key or one of these tickets is being taken in; ask again later");
-        return;
     case PIPE_TICKET_TAKEN:
         if (p->format == BODY_ONE) put_conflict(c, r);
         else batch_conflict(c, r, line_of, p);
@@ -210,11 +193,9 @@ void post_verdict(void *arg, const struct pipe_result *r)
     case PIPE_BAD:
         bad(c, r);
         return;
-    case PIPE_BUSY:
-        break;
+    case PIPE_OTHER_BODY: case PIPE_IN_PROGRESS: case PIPE_BUSY:
+        batch_refused(c, r, "one of these tickets");
     }
-    call_problem(c, &(struct problem){ .status = 503, .code = static_code(c, r->code, "server.busy"), .headers = later },
-                 STR_FMT, STR_ARG(r->msg.n ? r->msg : S("no work is accepted now")));
 }
 
 /* ---- the routes */

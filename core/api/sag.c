@@ -116,12 +116,6 @@ static void accepted(struct call *c, const struct pipe_result *r)
 
 /* ---- the intake's verdicts */
 
-static const char *copy(struct call *c, struct mintd_str text, const char *dflt)
-{
-    const char *s = text.n ? arena_cstr(c->mem, text) : NULL;
-    return s ? s : dflt;
-}
-
 /* What is wrong with an item is wrong with the properties it was made of. */
 static void bad(struct call *c, const struct pipe_result *r)
 {
@@ -131,7 +125,7 @@ static void bad(struct call *c, const struct pipe_result *r)
     if (data) snprintf(at, sizeof at, "/sagProperties" STR_FMT, (int)rest, data + 11);
     else if (str_starts(r->pointer, S("/tickets"))) snprintf(at, sizeof at, "/sagName");
     else snprintf(at, sizeof at, STR_FMT, STR_ARG(r->pointer));
-    call_problem(c, &(struct problem){ .status = 422, .code = copy(c, r->code, "body.refused"), .pointer = at }, STR_FMT,
+    call_problem(c, &(struct problem){ .status = 422, .code = batch_code(c, r->code, "body.refused"), .pointer = at }, STR_FMT,
                  STR_ARG(r->msg.n ? r->msg : S("the request is refused")));
 }
 
@@ -146,22 +140,11 @@ static void taken(struct call *c, const struct pipe_result *r)
 static void on_verdict(void *arg, const struct pipe_result *r)
 {
     struct call *c = arg;
-    char seconds[24];
-    snprintf(seconds, sizeof seconds, "%" PRIu64, r->retry_ms > 1000 ? (r->retry_ms + 999) / 1000 : 1);
-    const struct http_header later[] = { { "Retry-After", seconds }, { NULL, NULL } };
     state(c)->stopped = true;
     if (!call_open(c)) return;
     switch (r->verdict) {
     case PIPE_ACCEPTED: case PIPE_REPLAYED: case PIPE_KNOWN:
         accepted(c, r);
-        return;
-    case PIPE_OTHER_BODY:
-        call_problem(c, &(struct problem){ .status = 422, .code = "idempotency.other_body" },
-                     "this Idempotency-Key was used with another body (batch %" PRIu64 ")", r->request);
-        return;
-    case PIPE_IN_PROGRESS:
-        call_problem(c, &(struct problem){ .status = 409, .code = "idempotency.in_progress", .headers = later },
-                     "a request with this Idempotency-Key or for this SAG is being taken in; ask again later");
         return;
     case PIPE_TICKET_TAKEN:
         taken(c, r);
@@ -170,10 +153,8 @@ static void on_verdict(void *arg, const struct pipe_result *r)
         bad(c, r);
         return;
     default:
-        break;
+        batch_refused(c, r, "for this SAG");
     }
-    call_problem(c, &(struct problem){ .status = 503, .code = copy(c, r->code, "server.busy"), .headers = later }, STR_FMT,
-                 STR_ARG(r->msg.n ? r->msg : S("no work is accepted now")));
 }
 
 /* ---- the items, some in a turn */

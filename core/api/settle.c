@@ -65,6 +65,28 @@ bool batch_reply_of(struct call *c, const struct pipe_result *r, const char *pre
 
 /* ---- tickets with other content */
 
+const char *batch_code(struct call *c, struct mintd_str code, const char *dflt)
+{
+    const char *s = code.n ? arena_cstr(c->mem, code) : NULL;
+    return s ? s : dflt;
+}
+
+void batch_refused(struct call *c, const struct pipe_result *r, const char *what)
+{
+    char seconds[24];
+    snprintf(seconds, sizeof seconds, "%" PRIu64, r->retry_ms > 1000 ? (r->retry_ms + 999) / 1000 : 1);
+    const struct http_header later[] = { { "Retry-After", seconds }, { NULL, NULL } };
+    if (r->verdict == PIPE_OTHER_BODY)
+        call_problem(c, &(struct problem){ .status = 422, .code = "idempotency.other_body" },
+                     "this Idempotency-Key was used with another body (batch %" PRIu64 ")", r->request);
+    else if (r->verdict == PIPE_IN_PROGRESS)
+        call_problem(c, &(struct problem){ .status = 409, .code = "idempotency.in_progress", .headers = later },
+                     "a request with this Idempotency-Key or %s is being taken in; ask again later", what);
+    else
+        call_problem(c, &(struct problem){ .status = 503, .code = batch_code(c, r->code, "server.busy"), .headers = later },
+                     STR_FMT, STR_ARG(r->msg.n ? r->msg : S("no work is accepted now")));
+}
+
 void batch_conflict(struct call *c, const struct pipe_result *r, uint64_t (*line_of)(void *, uint64_t), void *arg)
 {
     struct buf errors = { 0 }, detail = { 0 };

@@ -18,6 +18,13 @@
 
 static char plugins[4096];
 
+unsigned flow_share(void)
+{
+    const char *text = getenv("FLOW_SHARE");
+    unsigned share = text ? (unsigned)strtoul(text, NULL, 10) : 1;
+    return share ? share : 1;
+}
+
 void flow_setup(void)
 {
     static const char *const ours[] = { "MINTD_PLUGINS", "MINTD_SOURCE", "MINTD_BIN" };

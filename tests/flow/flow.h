@@ -22,6 +22,7 @@ struct flow {
 struct flow_text { const char *profile, *wrapped, *name, *chain, *mint, *pipeline, *store, *top;
     bool beside; };                          /* runs beside another life: the same wall clock */
 
+unsigned flow_share(void);                                 /* FLOW_SHARE=n: one of n scripts runs; 1 without it */
 void  flow_setup(void);                                    /* once, before everything: takes the environment over */
 struct flow *flow_new(const char *dir, uint64_t seed, const struct flow_text *);   /* returns when work is accepted; asserts it */
 int   flow_try(const char *dir, uint64_t seed, const struct flow_text *, struct flow **ret);       /* or what pipe_start said */
