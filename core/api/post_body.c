@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include "api/post.h"
-#include "base/sabotage.h"
 
 static void turn_soon(struct call *c);
 
@@ -16,7 +15,6 @@ static int on_head(void *arg, const struct body_head *head)
     struct pipe_open open = { .venue = head->venue, .pipeline = head->pipeline, .collection = head->collection,
                               .idem_key = p->key, .request_id = str_of(c->id), .streamed = p->streamed, .dry = p->dry };
     if (!call_venue_named(c, head->venue)) return p->stopped = true, BODY_STOP;
-    if (SABOTAGE("drop_idem_key")) open.idem_key.n = 0;
     if (!pipe_intake_open(c->api->pipe, &open, post_verdict, c, &p->intake)) return BODY_GO;
     p->stopped = true;
     call_memory(c);

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/sabotage.h"
 #include "pipe/intake_int.h"
 
 /* ---- the end */
@@ -223,7 +222,7 @@ int pipe_intake_open(struct pipe *p, const struct pipe_open *o, pipe_intake_fn *
     in->request_id = intake_keep(in, o->request_id);
     in->opened_us = loop_now_us(p->loop);
     trail_say(MINTD_DEBUG, in->request_id, "a batch is taken in for venue " STR_FMT, STR_ARG(in->venue));
-    in->key = intake_keep(in, SABOTAGE("drop_idem_key") ? S("") : o->idem_key);
+    in->key = intake_keep(in, o->idem_key);
     list_init(&in->queued);
     list_init(&in->ready);
     list_add(&p->intakes, &in->link);

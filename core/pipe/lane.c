@@ -5,7 +5,7 @@
 #include "base/crash.h"
 #include "pipe/pipe_int.h"
 
-enum { POLL_MS = 2000, LANES_MAX = 200, FOOT_IN_DOOR = 4 };
+enum { POLL_MS = 3000, LANES_MAX = 200, FOOT_IN_DOOR = 4 };
 static const struct mintd_str NONE = { NULL, 0 };
 
 struct col *lane_col(struct pipe *p, uint64_t id) { return map_get(&p->cols, id); }

@@ -366,7 +366,7 @@ static void commit(struct batch *b)
         b->c[i]->sends = 0;
         b->c[i]->signed_ms = loop_now_ms(p->loop);
         b->commits++;
-        book_add(p, g, BOOK_URGENT);
+        book_add(p, g, SABOTAGE("send_before_commit") ? BOOK_LAZY : BOOK_URGENT);
     }
     if (--b->commits == 0) commits_done(b);
 }

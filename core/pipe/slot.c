@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/crash.h"
+#include "base/sabotage.h"
 #include "pipe/pipe_int.h"
 
 enum { SWEEP_MS = 60000, PAGE = 200, RETRY_MS = 500 };
@@ -36,7 +37,7 @@ static void sweep_adopt(void *arg)
     struct pipe *p = s->p;
     for (uint32_t i = 0; i < s->n && p->state == PIPE_RUNNING; i++) {
         struct col *col = lane_col(p, s->rows[i].collection);
-        if (!col || map_get(&p->chunks, s->rows[i].id)) continue;
+        if (!col || map_get(&p->chunks, s->rows[i].id) || SABOTAGE("forget_what_was_open")) continue;
         struct chunk *c = chunk_adopt(p, col->line, col, &s->rows[i], s->mem);
         if (c) chunk_route(p, c);
     }

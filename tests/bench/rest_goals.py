@@ -63,7 +63,7 @@ def goal_17(bench):
 # ---- time
 
 def seconds_for(count):
-    with Life("null", mint=WIDE, api={"max_body": "1 GiB"}) as life:
+    with Life("null", mint=WIDE, api={"max_body": "1 GiB", "max_items": 16000000}) as life:
         took = life.mint(count, every=0.02)
         life.sound()
         return took, life.usage()

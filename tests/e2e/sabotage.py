@@ -31,7 +31,7 @@ def without_a_planted_bug_the_run_is_clean(folder):
 
 @test
 def sending_before_the_commit_is_caught(folder):
-    found = classes(folder, "hedera-like", "send_before_commit", points=["book.commit.before"])
+    found = classes(folder, "hedera-like", "send_before_commit", seeds=5, points=["book.commit.before"])
     check(found & {"uncommitted", "double"}, found)
 
 
@@ -42,9 +42,9 @@ def taking_null_as_absent_is_caught(folder):
 
 
 @test
-def dropping_the_idempotency_key_is_caught(folder):
-    found = classes(folder, "solana-like", "drop_idem_key")
-    check(found & {"key"}, found)
+def forgetting_what_was_open_is_caught(folder):
+    found = classes(folder, "solana-like", "forget_what_was_open")
+    check(found & {"stuck"}, found)
 
 
 if __name__ == "__main__":
