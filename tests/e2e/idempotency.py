@@ -21,6 +21,7 @@ from tap import check, equal, main, note, test, until  # noqa: E402
 
 KEYS = int(os.environ.get("MINTD_KEYS", "1600"))
 CLIENTS = int(os.environ.get("MINTD_CLIENTS", "32"))
+KILLS = max(8, KEYS // 100)
 SEED = os.environ.get("MINTD_SEED", str(random.randrange(1 << 30)))
 
 
@@ -42,6 +43,7 @@ class Client(threading.Thread):
     def run(self):
         for request in self.requests:
             self.until_told(request)
+            self.run_.told += 1                            # two at once may count as one: it only says how far they are
             dice = self.rng.random()
             if dice < 0.35:
                 self.again(request)
@@ -121,22 +123,32 @@ class Client(threading.Thread):
 class Run:
     def __init__(self, mintd):
         self.mintd, self.port, self.key = mintd, mintd.port, mintd.key
-        self.abandoned, self.lost, self.kills = threading.Event(), 0, 0
+        self.abandoned, self.lost, self.kills, self.told = threading.Event(), 0, 0, 0
         self.clients = [Client(self, number) for number in range(CLIENTS)]
 
+    def alive(self):
+        return any(client.is_alive() for client in self.clients)
+
     def go(self):
+        """Kills by how far the clients are, so that a fast machine dies as often as a slow one."""
         rng = random.Random(f"{SEED}/killer")
         for client in self.clients:
             client.start()
         end = time.monotonic() + 60 + KEYS / 20
-        while any(client.is_alive() for client in self.clients):
-            if time.monotonic() > end:
-                self.abandoned.set()
-                raise AssertionError("clients are still waiting")
-            time.sleep(rng.uniform(0.05, 0.6))
+        for mark in [KEYS * (n + rng.random()) / (KILLS + 1) for n in range(KILLS)]:
+            while self.alive() and self.told < mark and time.monotonic() < end:
+                time.sleep(0.002)
+            if not self.alive():
+                break
+            time.sleep(rng.uniform(0, 0.03))
             self.mintd.kill()
             self.kills += 1
             self.mintd.start()
+        while self.alive():
+            if time.monotonic() > end:
+                self.abandoned.set()
+                raise AssertionError("clients are still waiting")
+            time.sleep(0.01)
 
 
 def a_storm(folder, **groups):
