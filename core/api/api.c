@@ -219,4 +219,3 @@ struct api *api_free(struct api *api)
 
 uint16_t api_port(const struct api *api) { return api->tcp ? httpd_port(api->tcp) : 0; }
 const char *api_key_file(const struct api *api) { return api->auth.file; }
-struct mintd_str api_key(const struct api *api) { return str_of(api->auth.key); }

@@ -32,5 +32,4 @@ void api_hook(struct api *, const struct api_hooks *);
 
 uint16_t api_port(const struct api *);                      /* 0: no TCP listener */
 const char *api_key_file(const struct api *);               /* NULL: no generated key */
-struct mintd_str api_key(const struct api *);               /* the generated key; empty otherwise */
 #endif

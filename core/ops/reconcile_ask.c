@@ -82,6 +82,24 @@ static void put_tx(struct arena *mem, struct mintd_tx *to, const struct rec_tx *
         .collection = arena_str(mem, t->col->chain_ref), .assets = split_assets(mem, t->a->assets) };
 }
 
+/* Room for the rows of one call, and where their answers belong. NULL: no memory, the run has failed. */
+static void *rows_new(struct run *run, size_t row, struct arena **ret_mem, struct slice **ret_slice)
+{
+    struct slice *s = calloc(1, sizeof *s);
+    struct arena *mem = s ? arena_new(0) : NULL;
+    void *rows = mem ? arena_array(mem, CALL_ROWS, row) : NULL;
+    if (!rows) {
+        arena_free(mem);
+        free(s);
+        run_fail(run, "out of memory");
+        return NULL;
+    }
+    s->run = run;
+    *ret_mem = mem;
+    *ret_slice = s;
+    return rows;
+}
+
 static bool ask_txs(struct run *run)
 {
     struct rec_page *p = &run->page;
@@ -89,16 +107,10 @@ static bool ask_txs(struct run *run)
     if (p->at == p->n_txs) return false;
     if (too_early(run)) return true;
     const struct pipe_chain *chain = &p->txs[p->at].col->chain;
-    struct slice *s = calloc(1, sizeof *s);
-    struct arena *mem = arena_new(0);
-    struct mintd_tx *rows = s && mem ? arena_array(mem, CALL_ROWS, sizeof *rows) : NULL;
-    if (!rows) {
-        arena_free(mem);
-        free(s);
-        run_fail(run, "out of memory");
-        return true;
-    }
-    s->run = run;
+    struct arena *mem;
+    struct slice *s;
+    struct mintd_tx *rows = rows_new(run, sizeof *rows, &mem, &s);
+    if (!rows) return true;
     for (uint32_t i = p->at; i < p->n_txs && s->n < room(chain->status_max); i++) {
         if (!p->txs[i].ask || p->txs[i].col->chain.inst != chain->inst) continue;
         p->txs[i].ask = false;
@@ -145,16 +157,10 @@ static bool ask_assets(struct run *run)
     if (p->at == p->n_items) return false;
     if (too_early(run)) return true;
     const struct pipe_chain *chain = &p->items[p->at].col->chain;
-    struct slice *s = calloc(1, sizeof *s);
-    struct arena *mem = arena_new(0);
-    struct mintd_asset *rows = s && mem ? arena_array(mem, CALL_ROWS, sizeof *rows) : NULL;
-    if (!rows) {
-        arena_free(mem);
-        free(s);
-        run_fail(run, "out of memory");
-        return true;
-    }
-    s->run = run;
+    struct arena *mem;
+    struct slice *s;
+    struct mintd_asset *rows = rows_new(run, sizeof *rows, &mem, &s);
+    if (!rows) return true;
     for (uint32_t i = p->at; i < p->n_items && s->n < room(chain->inspect_max); i++) {
         struct rec_item *it = &p->items[i];
         if (!it->ask || it->col->chain.inst != chain->inst) continue;
